@@ -1,0 +1,39 @@
+#!/bin/sh
+# Builds the NIF library and puts it into priv/. rebar3 runs this before it
+# compiles the Erlang code; it can be run by hand as well, from anywhere.
+#
+# The library is put in place by a rename, never written over: a running node has
+# the old file mapped, and writing into a mapped library crashes that node.
+set -eu
+
+cd "$(dirname "$0")/.."
+
+platform="$(uname -s) $(uname -m)"
+case "$platform" in
+    "Linux x86_64" | "Linux aarch64") ;;
+    *)
+        echo "gen_tcp_rs: this library runs on Linux on x86_64 and aarch64; this machine is $platform." >&2
+        echo "gen_tcp_rs: nothing was built." >&2
+        exit 1
+        ;;
+esac
+
+# A rustup installation is often on the path of login shells only.
+PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "gen_tcp_rs: cargo was not found; the build needs Rust 1.91 or later ('make setup' installs it on Debian 12)." >&2
+    exit 1
+fi
+
+# Cargo reports a missing or outdated lock file by itself; the network is used only
+# for crates that are not in cargo's cache yet.
+target_dir="${CARGO_TARGET_DIR:-$PWD/target}"
+cargo build --release --locked --package gen_tcp_rs_nif --target-dir "$target_dir"
+
+built="$target_dir/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release/libgen_tcp_rs.so"
+installed=priv/gen_tcp_rs.so
+mkdir -p priv
+if ! cmp -s "$built" "$installed"; then
+    cp "$built" "$installed.new"
+    mv -f "$installed.new" "$installed"
+fi
