@@ -1,0 +1,37 @@
+# gen_tcp_rs: `make demo` and `make test` do all set-up by themselves. Building needs no
+# more than `rebar3 compile`; the targets here add checks around it.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test dialyzer clean
+
+WITH_ENV := . support/env.sh &&
+
+help:
+	@echo "make demo       unchanged OTP applications at work on the backend, and a comparison with inet"
+	@echo "make test       every check and every test; ends with the numbers of tests passed and failed"
+	@echo "make build      compile everything (what 'rebar3 compile' does)"
+	@echo "make setup      check for what the build needs, and install what is missing (Debian 12)"
+	@echo "make dialyzer   type analysis of the Erlang code"
+	@echo "make clean      remove everything that was built"
+
+setup:
+	@support/setup.sh build
+
+build: setup
+	@$(WITH_ENV) rebar3 compile
+
+demo:
+	@support/setup.sh demo
+	@$(WITH_ENV) sh demo/run.sh
+
+test:
+	@support/setup.sh test
+	@$(WITH_ENV) sh support/test.sh
+
+dialyzer:
+	@support/setup.sh dialyzer
+	@$(WITH_ENV) rebar3 dialyzer
+
+clean:
+	@rm -rf _build target priv/*.so priv/*.new priv/*.beam
+	@$(MAKE) --no-print-directory -C c_src_compat clean
