@@ -62,11 +62,20 @@ connect(Address, Port, Options) when is_list(Options) ->
 -spec connect(inet:ip_address(), inet:port_number(), list(), timeout()) ->
           {ok, inet:socket()} | {error, term()}.
 connect(Address, Port, Options, Timeout) when ?IS_PORT_NUMBER(Port) ->
-    gen_tcp_rs:connect_address(family_of(Address), Address, Port, Options, Timeout).
+    Family = family_of(Address),
+    case gen_tcp_rs_backend:serves_caller() of
+        true -> gen_tcp_rs:connect_address(Family, Address, Port, Options, Timeout);
+        false -> (stock_module(Family)):connect(Address, Port, Options, Timeout)
+    end.
 
+%% As the default of a node this module is asked by `peer` too, which can't use it.
 -spec listen(inet:port_number(), list()) -> {ok, inet:socket()} | {error, term()}.
 listen(Port, Options) ->
-    gen_tcp_rs:listen_family(family_of(bound_address(Options)), Port, Options).
+    Family = family_of(bound_address(Options)),
+    case gen_tcp_rs_backend:serves_caller() of
+        true -> gen_tcp_rs:listen_family(Family, Port, Options);
+        false -> (stock_module(Family)):listen(Port, Options)
+    end.
 
 -spec fdopen(non_neg_integer(), list()) -> {ok, inet:socket()} | {error, term()}.
 fdopen(Fd, Options) -> gen_tcp_rs:fdopen_family(inet, Fd, Options).
@@ -129,3 +138,7 @@ bound_address(Options) ->
     lists:foldl(fun({Name, Address}, _Previous) when Name =:= ip; Name =:= ifaddr -> Address;
                    (_Option, Previous) -> Previous
                 end, any, Options).
+
+-spec stock_module(inet | inet6) -> module().
+stock_module(inet) -> inet_tcp;
+stock_module(inet6) -> inet6_tcp.
