@@ -1,1 +1,8 @@
 //! s
+
+pub mod address;
+pub mod option;
+pub mod settings;
+pub mod tcp_info;
+
+mod sys;
