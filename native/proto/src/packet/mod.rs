@@ -191,9 +191,10 @@ pub enum Scan {
     Frame(Frame),
     /// No complete frame yet.
     Incomplete {
-        /// The frame needs at least so many bytes in all, counted from the
-        /// start of the bytes; always more than there are. Once a header has
-        /// told the length it is exact.
+        /// So many bytes are needed at least, counted from the start of the
+        /// bytes; always more than there are. With fewer the answer stays
+        /// `Incomplete`. Once a header has told the length it is exact; the
+        /// end of an http header is known with one byte more than it has.
         at_least: usize,
     },
 }
