@@ -1,0 +1,299 @@
+%% Option lists of connect, listen, fdopen, setopts and getopts, made plain for
+%% the native library. Pure, but for the node's defaults, which are read here.
+%%
+%% What says how to open a socket is taken out here: the family, the addresses,
+%% fd, netns, backlog, protocol. All other options go on as they are; whether
+%% they exist, whether the call takes them and whether their values have the
+%% right type is known to the native option table alone.
+-module(gen_tcp_rs_opts).
+
+-export([family/2, connect/2, listen/3, fdopen/3, sockaddr/3, sockaddr/2]).
+-export([setopts/1, getopts_result/1]).
+
+-export_type([family/0, sockaddr/0, source/0, config/0]).
+
+-type family() :: inet | inet6 | local.
+-type sockaddr() :: {inet, inet:ip4_address(), inet:port_number()} |
+                    {inet6, inet:ip6_address(), inet:port_number(),
+                     FlowInfo :: non_neg_integer(), ScopeId :: non_neg_integer()} |
+                    {local, binary()}.
+-type source() :: none | {fd, non_neg_integer()} | {netns, binary()}.
+%% Options come in the order of the caller; they are applied last to first.
+-type config() :: {family(), Protocol :: tcp | mptcp, source(),
+                   Bind :: none | sockaddr(), Options :: [term()]}.
+
+-define(UINT32, 16#ffffffff).
+-define(IS_PORT(Port), is_integer(Port), Port >= 0, Port =< 65535).
+
+%% What was seen of a list so far. `options` is in reverse, as is usual.
+-record(seen, {address = undefined :: term(),
+               port = 0 :: term(),
+               source = none :: source(),
+               protocol = tcp :: tcp | mptcp,
+               backlog = 5 :: term(),
+               options :: [term()]}).
+
+%%% The family
+
+%% Takes the family atoms and tcp_module out of a list. The first of them says
+%% the family; without one the last ip or ifaddr does, else the destination
+%% (`any` when there is none), else the node's default.
+-spec family(Options :: list(), Destination :: term()) -> {family(), Options :: list()}.
+family(Options, Destination) -> family(Options, Destination, undefined, []).
+
+-spec family(list(), term(), undefined | family(), list()) -> {family(), list()}.
+family([{tcp_module, Module} | Options], Address, undefined, Kept) ->
+    family(Options, Address, family_of_module(Module), Kept);
+family([{tcp_module, _Module} | Options], Address, Family, Kept) ->
+    family(Options, Address, Family, Kept);
+family([Atom | Options], Address, Family, Kept)
+  when Atom =:= inet; Atom =:= inet6; Atom =:= local ->
+    First = case Family of undefined -> Atom; _ -> Family end,
+    family(Options, Address, First, Kept);
+family([{Name, Address} = Option | Options], _Address, Family, Kept)
+  when Name =:= ip; Name =:= ifaddr ->
+    family(Options, Address, Family, [Option | Kept]);
+family([Option | Options], Address, Family, Kept) ->
+    family(Options, Address, Family, [Option | Kept]);
+family([], Address, undefined, Kept) ->
+    {family_of_address(Address), lists:reverse(Kept)};
+family([], _Address, Family, Kept) ->
+    {Family, lists:reverse(Kept)}.
+
+%% Other modules are a way to this backend and say nothing.
+-spec family_of_module(term()) -> undefined | family().
+family_of_module(Module) when Module =:= inet_tcp; Module =:= inet_tcp_rs -> inet;
+family_of_module(Module) when Module =:= inet6_tcp; Module =:= inet6_tcp_rs -> inet6;
+family_of_module(Module) when Module =:= local_tcp; Module =:= local_tcp_rs -> local;
+family_of_module(_Module) -> undefined.
+
+-spec family_of_address(term()) -> family().
+family_of_address({local, _Path}) -> local;
+family_of_address(IP) when tuple_size(IP) =:= 8 -> inet6;
+family_of_address(#{family := inet6}) -> inet6;
+family_of_address(_Address) ->
+    case family_of_module(inet_db:tcp_module()) of
+        inet6 -> inet6;
+        _ -> inet
+    end.
+
+%%% Opening
+
+-spec connect(family(), Options :: list()) -> {ok, config()} | badarg.
+connect(Family, Options) ->
+    Defaults = application:get_env(kernel, inet_default_connect_options),
+    case scan(Options, connect, seen(Defaults, #seen{options = []})) of
+        #seen{address = undefined, port = 0} = Seen -> config(Family, none, Seen);
+        %% A port for a file descriptor that is not to be bound.
+        #seen{address = undefined, source = {fd, _}} -> badarg;
+        #seen{} = Seen -> config(Family, bind_address(Family, Seen), Seen);
+        badarg -> badarg
+    end.
+
+%% A port among the options overrides Port.
+-spec listen(family(), Port :: term(), Options :: list()) ->
+          {ok, config(), Backlog :: non_neg_integer()} | badarg.
+listen(Family, Port, Options) ->
+    Defaults = application:get_env(kernel, inet_default_listen_options),
+    case scan(Options, listen, seen(Defaults, #seen{port = Port, options = []})) of
+        #seen{address = undefined, port = 0, source = Source} = Seen
+          when Family =:= local; element(1, Source) =:= fd ->
+            listen_config(Family, none, Seen);
+        #seen{address = undefined, source = {fd, _}} -> badarg;
+        #seen{} = Seen -> listen_config(Family, bind_address(Family, Seen), Seen);
+        badarg -> badarg
+    end.
+
+%% The options are those of setopts: nothing says how to open, nothing is default.
+-spec fdopen(family(), Fd :: non_neg_integer(), Options :: list()) -> {ok, config()}.
+fdopen(Family, Fd, Options) when is_integer(Fd), Fd >= 0 ->
+    {ok, {Family, tcp, {fd, Fd}, none, setopts(Options)}}.
+
+-spec listen_config(family(), badarg | none | sockaddr(), #seen{}) ->
+          {ok, config(), non_neg_integer()} | badarg.
+listen_config(Family, Bind, #seen{backlog = Backlog} = Seen) ->
+    case config(Family, Bind, Seen) of
+        {ok, Config} -> {ok, Config, backlog(Backlog)};
+        badarg -> badarg
+    end.
+
+-spec config(family(), badarg | none | sockaddr(), #seen{}) -> {ok, config()} | badarg.
+config(_Family, badarg, _Seen) ->
+    badarg;
+config(local, Bind, #seen{source = Source, options = Options}) ->
+    {ok, {local, tcp, Source, Bind, lists:reverse(Options)}};
+config(Family, Bind, #seen{source = Source, protocol = Protocol, options = Options}) ->
+    {ok, {Family, Protocol, Source, Bind, lists:reverse(Options)}}.
+
+%% The kernel is handed 16 bits. No clause for other terms: an error of the class
+%% and reason that the other backends raise.
+-spec backlog(boolean() | integer()) -> non_neg_integer().
+backlog(true) -> 5;
+backlog(false) -> 0;
+backlog(Backlog) when is_integer(Backlog) -> Backlog band 16#ffff.
+
+%% The node's defaults stand before the caller's options, but `active` among them
+%% does not count: every socket starts with true.
+-spec seen(undefined | {ok, term()}, #seen{}) -> #seen{}.
+seen({ok, Defaults}, Seen) when is_list(Defaults) ->
+    Kept = [plain(Option) || Option <- lists:keydelete(active, 1, Defaults)],
+    Seen#seen{options = [{active, true} | Kept]};
+seen({ok, {active, _}}, Seen) -> Seen#seen{options = [{active, true}]};
+seen({ok, Default}, Seen) -> Seen#seen{options = [{active, true}, plain(Default)]};
+seen(undefined, Seen) -> Seen#seen{options = [{active, true}]}.
+
+-spec scan(list(), connect | listen, #seen{}) -> #seen{} | badarg.
+scan([Option | Options], Call, Seen) ->
+    case option(Option, Call, Seen) of
+        badarg -> badarg;
+        NewSeen -> scan(Options, Call, NewSeen)
+    end;
+scan([], _Call, Seen) -> Seen.
+
+-spec option(term(), connect | listen, #seen{}) -> #seen{} | badarg.
+option({ifaddr, Address}, _Call, Seen) ->
+    Seen#seen{address = Address};
+%% Behind a socket address as a map, ip and port change that.
+option({ip, IP}, _Call, #seen{address = #{} = Address} = Seen) ->
+    Seen#seen{address = Address#{addr => IP}};
+option({port, Port}, _Call, #seen{address = #{} = Address} = Seen) ->
+    Seen#seen{address = Address#{port => Port}};
+option({ip, IP}, _Call, Seen) ->
+    Seen#seen{address = IP};
+option({port, Port}, _Call, Seen) ->
+    Seen#seen{port = Port};
+%% One place for both, the last wins; anything that is no fd empties it.
+option({fd, Fd}, _Call, Seen) when is_integer(Fd), Fd >= 0 ->
+    Seen#seen{source = {fd, Fd}};
+option({fd, _None}, _Call, Seen) ->
+    Seen#seen{source = none};
+option({netns, Name}, _Call, Seen) ->
+    case filename_to_binary(Name) of
+        Path when is_binary(Path) -> Seen#seen{source = {netns, Path}};
+        _ -> badarg
+    end;
+option({backlog, Backlog}, listen, Seen) ->
+    Seen#seen{backlog = Backlog};
+option({protocol, Protocol}, _Call, Seen) when Protocol =:= tcp; Protocol =:= mptcp ->
+    Seen#seen{protocol = Protocol};
+option({Ignored, _}, _Call, Seen) when Ignored =:= inet_backend; Ignored =:= tcp_module ->
+    Seen;
+option(Option, _Call, #seen{options = Options} = Seen) ->
+    case plain(Option) of
+        {raw, _, _, _} = Raw -> Seen#seen{options = [Raw | Options]};
+        {Name, _} = Named when is_atom(Name) ->
+            Seen#seen{options = [Named | lists:keydelete(Name, 1, Options)]};
+        _ -> badarg
+    end.
+
+%% One spelling of what has two.
+-spec plain(term()) -> term().
+plain(list) -> {mode, list};
+plain(binary) -> {mode, binary};
+plain({raw, {Protocol, Option, Value}}) -> {raw, Protocol, Option, Value};
+plain(Option) -> Option.
+
+%%% Addresses
+
+-spec bind_address(family(), #seen{}) -> sockaddr() | badarg.
+bind_address(_Family, #seen{address = #{} = Address}) -> sockaddr(Address);
+bind_address(local, #seen{address = {local, _} = Address, port = 0}) -> sockaddr(Address, 0);
+bind_address(local, _Seen) -> badarg;
+bind_address(Family, #seen{address = undefined, port = Port}) -> sockaddr(Family, any, Port);
+bind_address(Family, #seen{address = Address, port = Port}) -> sockaddr(Family, Address, Port).
+
+%% An address and port within a family.
+-spec sockaddr(family(), Address :: term(), Port :: term()) -> sockaddr() | badarg.
+sockaddr(inet, any, Port) -> sockaddr({0, 0, 0, 0}, Port);
+sockaddr(inet, loopback, Port) -> sockaddr({127, 0, 0, 1}, Port);
+sockaddr(inet6, any, Port) -> sockaddr({0, 0, 0, 0, 0, 0, 0, 0}, Port);
+sockaddr(inet6, loopback, Port) -> sockaddr({0, 0, 0, 0, 0, 0, 0, 1}, Port);
+sockaddr(Family, Address, Port) ->
+    case sockaddr(Address, Port) of
+        SockAddr when element(1, SockAddr) =:= Family -> SockAddr;
+        _ -> badarg
+    end.
+
+%% An address that says its family by itself; the port of a map is its own.
+-spec sockaddr(Address :: term(), Port :: term()) -> sockaddr() | badarg.
+sockaddr(#{} = Address, _Port) ->
+    sockaddr(Address);
+sockaddr({local, Path}, 0) ->
+    case filename_to_binary(Path) of
+        Name when is_binary(Name), byte_size(Name) =< 255 -> {local, Name};
+        _ -> badarg
+    end;
+sockaddr(IP, Port) when tuple_size(IP) =:= 4, ?IS_PORT(Port) ->
+    case are_within(IP, 255) of
+        true -> {inet, IP, Port};
+        false -> badarg
+    end;
+sockaddr(IP, Port) when tuple_size(IP) =:= 8, ?IS_PORT(Port) ->
+    case are_within(IP, 65535) of
+        true -> {inet6, IP, Port, 0, 0};
+        false -> badarg
+    end;
+sockaddr(_Address, _Port) ->
+    badarg.
+
+-spec sockaddr(map()) -> sockaddr() | badarg.
+sockaddr(#{family := inet} = Map) ->
+    case maps:merge(#{addr => any, port => 0}, Map) of
+        #{addr := Address, port := Port} = All when map_size(All) =:= 3 ->
+            sockaddr(inet, Address, Port);
+        _ -> badarg
+    end;
+sockaddr(#{family := inet6} = Map) ->
+    case maps:merge(#{addr => any, port => 0, flowinfo => 0, scope_id => 0}, Map) of
+        #{addr := Address, port := Port, flowinfo := FlowInfo, scope_id := ScopeId} = All
+          when map_size(All) =:= 5, is_integer(FlowInfo), is_integer(ScopeId) ->
+            case sockaddr(inet6, Address, Port) of
+                {inet6, IP, Port, 0, 0} ->
+                    {inet6, IP, Port, FlowInfo band ?UINT32, ScopeId band ?UINT32};
+                badarg -> badarg
+            end;
+        _ -> badarg
+    end;
+sockaddr(_Map) -> badarg.
+
+-spec are_within(tuple(), pos_integer()) -> boolean().
+are_within(IP, Greatest) ->
+    lists:all(fun(Part) -> is_integer(Part) andalso Part >= 0 andalso Part =< Greatest end,
+              tuple_to_list(IP)).
+
+%%% Options of an open socket
+
+%% Nothing is looked at but the name of a network namespace. A term that is no
+%% list raises what the other backends raise: {bad_generator, _}.
+-spec setopts(list()) -> list().
+setopts(Options) ->
+    [case Option of
+         {netns, Name} -> {netns, filename_to_binary(Name)};
+         _ -> plain(Option)
+     end || Option <- Options].
+
+%% Turns what the native library read into what the caller is shown.
+-spec getopts_result([{atom(), term()} | tuple()]) -> [{atom(), term()} | tuple()].
+getopts_result(Options) ->
+    [case Option of
+         {netns, Path} -> {netns, binary_to_filename(Path)};
+         _ -> Option
+     end || Option <- Options].
+
+%% Terms that are no filename are passed through: their type is checked later.
+-spec filename_to_binary(term()) -> term().
+filename_to_binary(Name) when is_list(Name) ->
+    try unicode:characters_to_binary(Name, unicode, file:native_name_encoding()) of
+        Path when is_binary(Path) -> Path;
+        _ -> Name
+    catch
+        error:badarg -> Name
+    end;
+filename_to_binary(Name) -> Name.
+
+-spec binary_to_filename(binary()) -> string() | binary().
+binary_to_filename(Path) ->
+    case unicode:characters_to_list(Path, file:native_name_encoding()) of
+        Name when is_list(Name) -> Name;
+        _ -> Path
+    end.
