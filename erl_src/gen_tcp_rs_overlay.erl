@@ -151,10 +151,10 @@ parse(Text) ->
     {ok, Form} = erl_parse:parse_form(Tokens),
     Form.
 
-%% The warnings would be about OTP's code, and are OTP's.
+%% Warnings would be about OTP's code, and the environment of the build is not asked.
 -spec compile_forms([form()]) -> {ok, binary()} | {error, failure()}.
 compile_forms(Forms) ->
-    case compile:forms(Forms, [return_errors]) of
+    case compile:noenv_forms(Forms, [return_errors]) of
         {ok, inet, Beam} -> {ok, Beam};
         {error, Errors, _Warnings} -> {error, {compile_failed, Errors}}
     end.
