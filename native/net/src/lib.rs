@@ -1,8 +1,30 @@
-//! s
+//! TCP and local stream sockets for processes that live in another world: a poller
+//! thread, one lock a socket, framing and options as the port driver of Erlang has them.
+//!
+//! Nothing here knows of a VM: the world above is a [`Host`].
 
 pub mod address;
+mod endpoint;
+mod host;
+mod listener;
+mod open;
 pub mod option;
+mod poller;
+mod receiving;
+mod sending;
 pub mod settings;
+mod spin;
+mod stats;
+mod stream;
+mod sys;
 pub mod tcp_info;
 
-mod sys;
+pub use address::{Address, Family};
+pub use endpoint::{Call, Endpoint};
+pub use host::{Event, Failure, Form, Host, Info, Kind, Reply};
+pub use open::{Source, Spec};
+pub use poller::Poller;
+pub use sending::{Outgoing, Sent};
+pub use settings::Settings;
+pub use stats::{Counter, Counters, Direction};
+pub use tcp_info::TcpInfo;

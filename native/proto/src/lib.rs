@@ -11,8 +11,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 pub mod active;
 pub mod packet;
+pub mod reader;
+pub mod writer;
 
 pub use active::{Active, ActiveRequest, OutOfRange};
 pub use packet::{BadFrame, Frame, Framing, Header, PacketType, Scan};

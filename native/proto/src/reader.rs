@@ -122,7 +122,11 @@ pub struct Reader<B> {
 
 impl<B> Default for Reader<B> {
     fn default() -> Self {
-        Reader { held: Held::Nothing, expect: 0, streaming: false }
+        Reader {
+            held: Held::Nothing,
+            expect: 0,
+            streaming: false,
+        }
     }
 }
 
@@ -175,8 +179,12 @@ impl<B: Block> Reader<B> {
             }
             reads -= 1;
             let step = match (framing.packet, plan.want) {
-                (_, Want::Exactly(len)) => self.read_exactly(source, framing, len, scratch, &mut sink),
-                (PacketType::Raw, Want::Any) => self.read_raw(source, framing, plan, scratch, &mut sink),
+                (_, Want::Exactly(len)) => {
+                    self.read_exactly(source, framing, len, scratch, &mut sink)
+                }
+                (PacketType::Raw, Want::Any) => {
+                    self.read_raw(source, framing, plan, scratch, &mut sink)
+                }
                 _ if need > scratch.len()
                     || !plan.read_ahead
                     || (self.held().len() > MOVE_UP_TO && !self.streaming) =>
@@ -216,7 +224,13 @@ impl<B: Block> Reader<B> {
                 },
             };
             let wire_bytes = self.held().get(..wire).unwrap_or_default();
-            let next = sink(framing, Payload::Frame { wire: wire_bytes, body });
+            let next = sink(
+                framing,
+                Payload::Frame {
+                    wire: wire_bytes,
+                    body,
+                },
+            );
             self.consume(wire);
             if next == Next::Stop {
                 return Ok(None);
@@ -236,7 +250,9 @@ impl<B: Block> Reader<B> {
         let limit = plan.raw_limit.clamp(1, scratch.len().max(1));
         if self.expect >= BLOCK_FROM && limit >= BLOCK_FROM {
             let room = self.expect.min(limit);
-            let Some(mut block) = B::allocate(room) else { return Step::Pause(Pause::NoMemory) };
+            let Some(mut block) = B::allocate(room) else {
+                return Step::Pause(Pause::NoMemory);
+            };
             let len = match source.read(block.as_mut()) {
                 Ok(Some(0)) => return Step::Pause(Pause::End),
                 Ok(Some(len)) => len,
@@ -304,7 +320,8 @@ impl<B: Block> Reader<B> {
         {
             return after(sink(framing, Payload::Block(block)), true);
         }
-        let filled = filled.saturating_add(*read.as_ref().ok().and_then(Option::as_ref).unwrap_or(&0));
+        let filled =
+            filled.saturating_add(*read.as_ref().ok().and_then(Option::as_ref).unwrap_or(&0));
         if filled > 0 {
             self.held = Held::Block { block, filled };
         }
@@ -354,15 +371,25 @@ impl<B: Block> Reader<B> {
         };
         front.copy_from_slice(self.held());
         self.streaming = got == space;
-        let mut rest = scratch.get(..before.saturating_add(got)).unwrap_or_default();
+        let mut rest = scratch
+            .get(..before.saturating_add(got))
+            .unwrap_or_default();
         let mut next = Next::More;
         let mut bad = false;
         while next == Next::More && !rest.is_empty() {
             match framing.scan(rest) {
                 Ok(Scan::Frame(frame)) => {
-                    let Some((wire, behind)) = rest.split_at_checked(frame.wire) else { break };
+                    let Some((wire, behind)) = rest.split_at_checked(frame.wire) else {
+                        break;
+                    };
                     rest = behind;
-                    next = sink(framing, Payload::Frame { wire, body: frame.body });
+                    next = sink(
+                        framing,
+                        Payload::Frame {
+                            wire,
+                            body: frame.body,
+                        },
+                    );
                 }
                 Ok(Scan::Incomplete { .. }) => break,
                 Err(BadFrame) => {
@@ -400,7 +427,9 @@ impl<B: Block> Reader<B> {
         };
         bytes.resize(before.saturating_add(room), 0);
         let read = source.read(bytes.get_mut(before..).unwrap_or_default());
-        bytes.truncate(before.saturating_add(*read.as_ref().ok().and_then(Option::as_ref).unwrap_or(&0)));
+        bytes.truncate(
+            before.saturating_add(*read.as_ref().ok().and_then(Option::as_ref).unwrap_or(&0)),
+        );
         self.streaming = matches!(read, Ok(Some(got)) if got == room);
         self.hold_vec(bytes);
         match read {
@@ -440,7 +469,12 @@ impl<B: Block> Reader<B> {
                 bytes.extend_from_slice(rest);
                 *from = 0;
             }
-            _ => self.held = Held::Bytes { bytes: rest.to_vec(), from: 0 },
+            _ => {
+                self.held = Held::Bytes {
+                    bytes: rest.to_vec(),
+                    from: 0,
+                }
+            }
         }
     }
 

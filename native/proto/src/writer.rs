@@ -107,7 +107,11 @@ impl<K: AsRef<[u8]>> Writer<K> {
     pub fn route(&mut self, len: usize, now: u64, high_watermark: usize) -> Route {
         let close = now.saturating_sub(self.last_send) <= BURST_GAP;
         self.last_send = now;
-        self.burst = if close && len <= COPY_UP_TO { self.burst.saturating_add(1) } else { 0 };
+        self.burst = if close && len <= COPY_UP_TO {
+            self.burst.saturating_add(1)
+        } else {
+            0
+        };
         let gather = self.burst >= BURST_FROM;
         if self.refused {
             return Route::Queue;
@@ -134,7 +138,8 @@ impl<K: AsRef<[u8]>> Writer<K> {
             tail.extend_from_slice(bytes);
             return;
         }
-        let mut chunk = Vec::with_capacity(bytes.len().clamp(COPY_UP_TO, GATHER_UP_TO).max(bytes.len()));
+        let mut chunk =
+            Vec::with_capacity(bytes.len().clamp(COPY_UP_TO, GATHER_UP_TO).max(bytes.len()));
         chunk.extend_from_slice(bytes);
         self.chunks.push_back(Chunk::Copied(chunk));
     }
@@ -166,7 +171,7 @@ impl<K: AsRef<[u8]>> Writer<K> {
         self.is_busy()
     }
 
-    /// Lets senders go on although the queue is long: one has waited long enough.
+    /// Lets senders go on: the queue is short again, or one has waited long enough.
     pub fn release(&mut self) {
         self.pressure = Pressure::Free;
     }
@@ -181,8 +186,8 @@ impl<K: AsRef<[u8]>> Writer<K> {
         })
     }
 
-    /// `len` bytes have been written. True: waiting senders may go on.
-    pub fn written(&mut self, len: usize, low_watermark: usize) -> bool {
+    /// `len` bytes have been written.
+    pub fn written(&mut self, len: usize) {
         self.queued = self.queued.saturating_sub(len);
         let mut left = self.gone.saturating_add(len);
         while let Some(first) = self.chunks.front() {
@@ -201,16 +206,14 @@ impl<K: AsRef<[u8]>> Writer<K> {
                 self.chunks = VecDeque::new();
             }
         }
-        let released = self.is_busy() && self.queued <= low_watermark;
-        if released {
-            self.pressure = Pressure::Free;
-        }
-        released
     }
 
     /// Drops everything queued.
     pub fn clear(&mut self) {
-        *self = Writer { last_send: self.last_send, ..Writer::default() };
+        *self = Writer {
+            last_send: self.last_send,
+            ..Writer::default()
+        };
     }
 }
 
@@ -242,7 +245,7 @@ mod tests {
                 let all = contents(&writer);
                 let now = step.min(all.len());
                 seen.extend_from_slice(&all[..now]);
-                writer.written(now, 0);
+                writer.written(now);
                 assert_eq!(writer.queued(), expected.len() - seen.len());
             }
             assert_eq!(seen, expected);
@@ -256,10 +259,11 @@ mod tests {
         assert!(!writer.press(100));
         writer.queue_copy(&[0; 1]);
         assert!(writer.press(100));
-        assert!(!writer.written(49, 50));
+        writer.written(100);
         assert!(writer.is_busy());
-        assert!(writer.written(1, 50));
+        writer.release();
         assert!(!writer.is_busy());
+        assert!(!writer.press(100));
     }
 
     #[test]
@@ -273,7 +277,7 @@ mod tests {
         assert_eq!(writer.route(100, now, 8192), Route::Queue);
         writer.queue_copy(&[0; 100]);
         assert_eq!(writer.route(100_000, now, 8192), Route::FlushFirst);
-        writer.written(100, 4096);
+        writer.written(100);
         assert_eq!(writer.route(100, now + 1, 8192), Route::Write);
     }
 
@@ -295,7 +299,7 @@ mod tests {
                 Route::QueueAndFlush => {
                     flushed += 1;
                     writer.queue_copy(&[0; 1000]);
-                    writer.written(writer.queued(), 0);
+                    writer.written(writer.queued());
                 }
                 _ => {}
             }

@@ -1,0 +1,201 @@
+//! Making sockets: connect, listen, and taking over an fd.
+
+use crate::address::{Address, Family};
+use crate::endpoint::{Call, Connecting, Endpoint, Role, Waiter};
+use crate::host::{Failure, Host};
+use crate::listener::Listener;
+use crate::option::{self, Setting, kernel};
+use crate::poller::Poller;
+use crate::settings::Settings;
+use crate::stream::Stream;
+use crate::sys;
+use proto::Active;
+use socket2::{Protocol, Socket, Type};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, RawFd};
+use std::sync::Arc;
+
+/// `IPPROTO_MPTCP`, which no crate names yet.
+const MPTCP: i32 = 262;
+
+/// Where the fd of a new socket comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A new one.
+    New,
+    /// The user has it already.
+    Fd(RawFd),
+    /// A new one in the network namespace of this path.
+    Namespace(CString),
+}
+
+/// What a new socket shall be.
+#[derive(Debug)]
+pub struct Spec {
+    /// The address family.
+    pub family: Family,
+    /// Multipath TCP.
+    pub multipath: bool,
+    /// Where the fd comes from.
+    pub source: Source,
+    /// The local address, if it shall be bound.
+    pub bind: Option<Address>,
+    /// The options, applied last to first, before the socket is bound.
+    pub options: Vec<Setting>,
+}
+
+/// A socket that is not yet in anybody's hands.
+struct Fresh {
+    socket: Socket,
+    settings: Settings,
+    tell_passive: bool,
+}
+
+impl Spec {
+    /// **Errors:** the kernel's; `EINVAL` for a refused option.
+    fn open(&self, active: Active) -> Result<Fresh, Failure> {
+        let socket = match &self.source {
+            Source::New => self.new_socket()?,
+            Source::Fd(fd) => sys::adopt(*fd)?.into(),
+            Source::Namespace(path) => sys::in_namespace(path, || self.new_socket())?,
+        };
+        let mut settings = Settings {
+            active,
+            ..Settings::default()
+        };
+        if let Source::Namespace(path) = &self.source {
+            settings.netns = Some(path.as_bytes().into());
+        }
+        let mut tell_passive = false;
+        for setting in self.options.iter().rev() {
+            tell_passive |= option::apply(setting, socket.as_fd(), &mut settings)
+                .map_err(|refused| Failure::Posix(refused.errno))?;
+        }
+        if let Some(address) = &self.bind {
+            socket.bind(&address.to_system()?)?;
+        }
+        Ok(Fresh {
+            socket,
+            settings,
+            tell_passive,
+        })
+    }
+
+    fn new_socket(&self) -> io::Result<Socket> {
+        let protocol = (self.multipath && self.family != Family::Local).then_some(MPTCP);
+        let kind = Type::STREAM.nonblocking().cloexec();
+        Socket::new_raw(self.family.domain(), kind, protocol.map(Protocol::from))
+    }
+}
+
+impl<H: Host> Endpoint<H> {
+    /// Connects to `address`. The reply with `tag` comes when the kernel has finished.
+    ///
+    /// **Errors:** the kernel's.
+    pub fn connect(
+        poller: &Arc<Poller<H>>,
+        owner: H::Pid,
+        spec: &Spec,
+        address: &Address,
+        tag: H::Tag,
+    ) -> Result<(H::Handle, Call<()>), Failure> {
+        let Fresh {
+            socket,
+            settings,
+            tell_passive,
+        } = spec.open(Active::Always)?;
+        let (role, call) = match connect(&socket, address)? {
+            true => (Role::Stream(Stream::new(socket)), Call::Done(())),
+            false => {
+                let waiter = Some(Waiter { pid: owner, tag });
+                (Role::Connecting(Connecting { socket, waiter }), Call::Wait)
+            }
+        };
+        let handle = adopt(poller, owner, spec.family, settings, role, tell_passive);
+        Ok((handle, call))
+    }
+
+    /// Listens for connections; at most `backlog` wait for an accept.
+    ///
+    /// **Errors:** the kernel's.
+    pub fn listen(
+        poller: &Arc<Poller<H>>,
+        owner: H::Pid,
+        spec: &Spec,
+        backlog: i32,
+    ) -> Result<H::Handle, Failure> {
+        let Fresh {
+            socket,
+            settings,
+            tell_passive,
+        } = spec.open(Active::Always)?;
+        socket.listen(backlog)?;
+        let role = Role::Listener(Listener::new(socket));
+        Ok(adopt(
+            poller,
+            owner,
+            spec.family,
+            settings,
+            role,
+            tell_passive,
+        ))
+    }
+
+    /// Takes over the fd of `spec`, connected or listening.
+    ///
+    /// **Errors:** `EBADF`; the kernel's.
+    pub fn take_over(
+        poller: &Arc<Poller<H>>,
+        owner: H::Pid,
+        spec: &Spec,
+    ) -> Result<H::Handle, Failure> {
+        let Fresh {
+            socket,
+            settings,
+            tell_passive,
+        } = spec.open(Active::Passive)?;
+        let family = kernel::family(socket.as_fd())?.unwrap_or(spec.family);
+        let role = match socket.is_listener() {
+            Ok(true) => Role::Listener(Listener::new(socket)),
+            _ => Role::Stream(Stream::new(socket)),
+        };
+        Ok(adopt(poller, owner, family, settings, role, tell_passive))
+    }
+}
+
+fn adopt<H: Host>(
+    poller: &Arc<Poller<H>>,
+    owner: H::Pid,
+    family: Family,
+    settings: Settings,
+    role: Role<H>,
+    tell_passive: bool,
+) -> H::Handle {
+    let endpoint = Endpoint::new(
+        H::default(),
+        Arc::clone(poller),
+        owner,
+        family,
+        settings,
+        role,
+    );
+    let handle = H::adopt(endpoint);
+    Endpoint::<H>::enrol(&handle, tell_passive);
+    handle
+}
+
+/// Starts a connect. False: it goes on in the kernel.
+fn connect(socket: &Socket, address: &Address) -> io::Result<bool> {
+    let address = address.to_system()?;
+    loop {
+        match socket.connect(&address) {
+            Ok(()) => return Ok(true),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINPROGRESS) => return Ok(false),
+                Some(libc::EINTR) => {}
+                _ => return Err(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The thread that waits for readiness, and the table of open sockets.
+//!
+//! A socket is armed for one event at a time, by whichever thread finds that it has to
+//! wait. The event is handled under the socket's lock. A token is never used again, so
+//! an event that was in flight while its socket closed finds nobody.
+
+use crate::endpoint::Endpoint;
+use crate::host::{Host, Reply};
+use crate::sys::{self, Interest};
+use mio::{Events, Poll, Registry, Waker};
+use parking_lot::Mutex;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+/// Names a socket to the poller: the place in the table, and how often it was used before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(u64);
+
+impl Token {
+    fn new(place: usize, generation: u32) -> Token {
+        Token(u64::from(generation) << 32 | place as u64 & u64::from(u32::MAX))
+    }
+
+    fn place(self) -> usize {
+        (self.0 & u64::from(u32::MAX)) as usize
+    }
+}
+
+const WAKER: Token = Token(u64::MAX);
+/// Events taken from the kernel at once.
+const BATCH: usize = 256;
+
+/// A poller thread and the sockets it serves.
+pub struct Poller<H: Host> {
+    registry: Registry,
+    waker: Waker,
+    table: Mutex<Table<H>>,
+    /// The token of the event handled last: who spins looks whether others need the CPU.
+    last: AtomicU64,
+    stopping: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Table<H: Host> {
+    places: Vec<Place<H>>,
+    free: Vec<usize>,
+    open: usize,
+    /// Who wants to know when no socket is open any more.
+    waiting: Vec<(H::Pid, H::Tag)>,
+}
+
+struct Place<H: Host> {
+    generation: u32,
+    handle: Option<H::Handle>,
+}
+
+impl<H: Host> Poller<H> {
+    /// Starts a poller thread.
+    ///
+    /// **Errors:** no fd, memory or thread to be had.
+    pub fn start() -> io::Result<Arc<Self>> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), mio::Token(WAKER.0 as usize))?;
+        let poller = Arc::new(Poller {
+            registry: poll.registry().try_clone()?,
+            waker,
+            table: Mutex::new(Table {
+                places: Vec::new(),
+                free: Vec::new(),
+                open: 0,
+                waiting: Vec::new(),
+            }),
+            last: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            thread: Mutex::new(None),
+        });
+        let runner = Arc::clone(&poller);
+        let thread = std::thread::Builder::new()
+            .name("gen_tcp_rs".into())
+            .spawn(move || runner.run(poll))?;
+        *poller.thread.lock() = Some(thread);
+        Ok(poller)
+    }
+
+    /// Ends the thread and waits for it. Its sockets are closed before.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // Without a wake the thread ends at its next event.
+        let _ = self.waker.wake();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
+    /// Handles of all open sockets.
+    pub fn sockets(&self) -> Vec<H::Handle> {
+        self.table
+            .lock()
+            .places
+            .iter()
+            .filter_map(|place| place.handle.clone())
+            .collect()
+    }
+
+    /// Answers [`Reply::Ready`] when no socket is open any more. False: none is open now.
+    pub fn await_empty(&self, pid: H::Pid, tag: H::Tag) -> bool {
+        let mut table = self.table.lock();
+        if table.open > 0 {
+            table.waiting.push((pid, tag));
+        }
+        table.open > 0
+    }
+
+    /// Keeps `handle` alive until it is released: a socket nobody refers to stays open.
+    pub(crate) fn enrol(&self, handle: H::Handle) -> Token {
+        let mut table = self.table.lock();
+        table.open += 1;
+        if let Some(index) = table.free.pop()
+            && let Some(place) = table.places.get_mut(index)
+        {
+            place.handle = Some(handle);
+            return Token::new(index, place.generation);
+        }
+        table.places.push(Place {
+            generation: 0,
+            handle: Some(handle),
+        });
+        Token::new(table.places.len() - 1, 0)
+    }
+
+    /// Forgets a socket that has closed. The caller holds another handle, so that the
+    /// socket does not go while it is locked.
+    pub(crate) fn release(&self, token: Token) {
+        let mut table = self.table.lock();
+        let Some(place) = table.places.get_mut(token.place()) else {
+            return;
+        };
+        if Token::new(token.place(), place.generation) != token || place.handle.is_none() {
+            return;
+        }
+        let handle = place.handle.take();
+        place.generation = place.generation.wrapping_add(1);
+        table.free.push(token.place());
+        table.open -= 1;
+        let waiting = if table.open == 0 {
+            std::mem::take(&mut table.waiting)
+        } else {
+            Vec::new()
+        };
+        drop(table);
+        drop(handle);
+        for (pid, tag) in waiting {
+            H::reply(pid, tag, Reply::Ready);
+        }
+    }
+
+    /// Arms `fd` for one event.
+    ///
+    /// **Errors:** the kernel has no room for another watch.
+    pub(crate) fn arm(
+        &self,
+        fd: BorrowedFd<'_>,
+        token: Token,
+        interest: Interest,
+        known: bool,
+    ) -> io::Result<()> {
+        sys::arm_once(self.registry.as_raw_fd(), fd, token.0, interest, known)
+    }
+
+    /// Takes `fd` out of the kernel's watch.
+    pub(crate) fn disarm(&self, fd: BorrowedFd<'_>) {
+        sys::disarm(self.registry.as_raw_fd(), fd);
+    }
+
+    /// The token of the event handled last, by which a spinning caller sees that the
+    /// poller has work.
+    pub(crate) fn last_event(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// Whether an event of another socket than `token` has come since `last`.
+    pub(crate) fn has_other_work(&self, token: Token, last: u64) -> bool {
+        let now = self.last.load(Ordering::Relaxed);
+        now != last && now != token.0
+    }
+
+    fn run(&self, mut poll: Poll) {
+        let mut events = Events::with_capacity(BATCH);
+        while !self.stopping.load(Ordering::Acquire) {
+            // An interrupted wait gives an empty batch or an error; the loop goes on.
+            if poll.poll(&mut events, None).is_err() {
+                continue;
+            }
+            for event in &events {
+                let token = Token(event.token().0 as u64);
+                if token == WAKER {
+                    continue;
+                }
+                self.last.store(token.0, Ordering::Relaxed);
+                let handle = {
+                    let table = self.table.lock();
+                    table.places.get(token.place()).and_then(|place| {
+                        let current = Token::new(token.place(), place.generation) == token;
+                        place.handle.clone().filter(|_| current)
+                    })
+                };
+                let Some(handle) = handle else { continue };
+                let ended = event.is_error() || event.is_read_closed() || event.is_write_closed();
+                let ready = Interest {
+                    read: ended || event.is_readable(),
+                    write: ended || event.is_writable(),
+                };
+                self.serve(&handle, ready);
+            }
+        }
+    }
+
+    /// A bug in one socket closes that socket; the others live.
+    fn serve(&self, endpoint: &Endpoint<H>, ready: Interest) {
+        if catch_unwind(AssertUnwindSafe(|| endpoint.ready(ready))).is_err() {
+            let _ = catch_unwind(AssertUnwindSafe(|| endpoint.fail_after_panic()));
+        }
+    }
+}

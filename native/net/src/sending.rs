@@ -1,0 +1,418 @@
+//! `send`, `shutdown`, and the way of the queue to the kernel.
+
+use crate::endpoint::{Call, Context, Endpoint, Role, State, Waiter};
+use crate::host::{Failure, Host, Reply};
+use crate::spin::{self, Place};
+use crate::stream::{Link, Sender, Stream};
+use proto::writer::{Route, Writer};
+use socket2::Socket;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+
+/// Most bytes written by one call: a fraction of a millisecond of a scheduler.
+const MOST_OF_A_CALL: usize = 512 * 1024;
+/// Most pieces of one write.
+const PIECES: usize = 64;
+
+/// Data on its way out, still the caller's.
+pub trait Outgoing<K> {
+    /// The bytes, in order.
+    fn pieces(&self) -> &[IoSlice<'_>];
+
+    /// Keeps the bytes of one of the pieces, from `from` on, beyond the call.
+    fn keep(&self, piece: usize, from: usize) -> K;
+}
+
+/// How a send ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The data is the kernel's or queued.
+    Done,
+    /// The caller waits: [`Endpoint::await_send`].
+    Wait {
+        /// The data is queued; else it is not, and the call is to be made again.
+        queued: bool,
+        /// Milliseconds, `None` for ever.
+        timeout: Option<u32>,
+        /// What [`Endpoint::send_timed_out`] is told.
+        close: bool,
+    },
+    /// The call has failed.
+    Failed(Failure),
+}
+
+impl<H: Host> Endpoint<H> {
+    /// Sends `data` with the header of the packet type.
+    ///
+    /// With an empty queue any amount is taken: what the kernel does not take is kept by
+    /// reference. `force`: queue also when others wait for their turn.
+    ///
+    /// **Errors:** `Closed`, `ENOTCONN`; `ECONNRESET` with `show_econnreset`.
+    pub fn send(&self, pid: H::Pid, data: &impl Outgoing<H::Kept>, force: bool) -> Sent {
+        let mut state = self.lock();
+        let (mut context, role) = self.split(&mut state);
+        let sent = match role {
+            Role::Stream(stream) => stream.send(&mut context, data, force),
+            Role::Closed | Role::Draining(_) => Sent::Failed(Failure::Closed),
+            Role::Connecting(_) | Role::Listener(_) => Sent::Failed(Failure::Posix(libc::ENOTCONN)),
+        };
+        let State { common, role } = &mut *state;
+        let expects_answer = sent == Sent::Done
+            && common.owner == pid
+            && !common.settings.active.is_passive()
+            && matches!(role, Role::Stream(stream) if stream.is_open() && stream.queued() == 0)
+            && common.scores.is_due(Place::Send);
+        self.settle(&mut state);
+        if expects_answer {
+            drop(state);
+            let hit = self.spin_for_delivery();
+            self.lock().common.scores.learn(Place::Send, hit);
+        }
+        sent
+    }
+
+    /// Waits after [`Sent::Wait`]. The reply is `Done` for queued data, `Ready` for data
+    /// whose turn has come.
+    ///
+    /// **Errors:** what the stream died of meanwhile.
+    pub fn await_send(&self, pid: H::Pid, tag: H::Tag, queued: bool) -> Call<()> {
+        let mut state = self.lock();
+        let call = match &mut state.role {
+            Role::Stream(stream) => stream.await_send(Waiter { pid, tag }, queued),
+            _ => Call::Failed(Failure::Closed),
+        };
+        self.settle(&mut state);
+        call
+    }
+
+    /// A send has waited for its `send_timeout`. False: its reply is on the way or there.
+    ///
+    /// The others that wait go on; `close` drops the queue and closes the socket.
+    pub fn send_timed_out(&self, pid: H::Pid, tag: &H::Tag, close: bool) -> bool {
+        let mut state = self.lock();
+        let (mut context, role) = self.split(&mut state);
+        let Role::Stream(stream) = role else {
+            return false;
+        };
+        let waited = stream.cancel(pid, tag);
+        if waited {
+            stream.writer.release();
+            stream.wake_senders(|sender| !sender.queued);
+            if close {
+                stream.close_after_timeout(&mut context);
+            }
+        }
+        self.settle(&mut state);
+        waited
+    }
+
+    /// Shuts down one direction or both; the writing one after the queued output.
+    ///
+    /// **Errors:** `Closed`, `ENOTCONN`, what the kernel says.
+    pub fn shutdown(&self, how: Shutdown) -> Result<(), Failure> {
+        let mut state = self.lock();
+        let (mut context, role) = self.split(&mut state);
+        let result = match role {
+            Role::Stream(stream) => stream.shut_down(&mut context, how),
+            Role::Closed | Role::Draining(_) => Err(Failure::Closed),
+            Role::Connecting(_) | Role::Listener(_) => Err(Failure::Posix(libc::ENOTCONN)),
+        };
+        self.settle(&mut state);
+        result
+    }
+}
+
+impl<H: Host> Stream<H> {
+    fn send(
+        &mut self,
+        context: &mut Context<'_, H>,
+        data: &impl Outgoing<H::Kept>,
+        force: bool,
+    ) -> Sent {
+        match &mut self.link {
+            Link::Open(_) | Link::InputEnded(_) => {}
+            Link::Husk(husk) => {
+                let failure = husk.send.take();
+                return Sent::Failed(failure.unwrap_or(Failure::Posix(libc::ENOTCONN)));
+            }
+            Link::Over(..) => return Sent::Failed(Failure::Closed),
+        }
+        if self.shutdown.is_some() {
+            return Sent::Failed(Failure::Closed);
+        }
+        let settings = &context.common.settings;
+        let high_watermark = settings.high_watermark as usize;
+        let wait = |queued| Sent::Wait {
+            queued,
+            timeout: settings.send_timeout,
+            close: settings.send_timeout_close,
+        };
+        let (busy, later) = (wait(false), wait(true));
+        if self.writer.is_busy() && !force {
+            return busy;
+        }
+        let body = data.pieces().iter().map(|piece| piece.len()).sum();
+        let header = settings.framing.packet.header(body);
+        let header = header.as_slice();
+        let len = header.len().saturating_add(body);
+        let delay = settings.delay_send;
+        context.common.counters.sent.count(len);
+        let mut route = match delay {
+            true => Route::Queue,
+            false => self.writer.route(len, spin::now(), high_watermark),
+        };
+        if route == Route::FlushFirst {
+            if let Err(errno) = self.write_queue() {
+                return Sent::Failed(self.write_failed(context, errno, true));
+            }
+            route = if self.writer.is_empty() {
+                Route::Write
+            } else {
+                Route::Queue
+            };
+        }
+        match route {
+            Route::Write => match self.write_now(header, data) {
+                Ok(()) => Sent::Done,
+                Err(errno) => Sent::Failed(self.write_failed(context, errno, true)),
+            },
+            Route::Queue | Route::QueueAndFlush | Route::FlushFirst => {
+                queue(&mut self.writer, header, data, 0);
+                if route == Route::QueueAndFlush
+                    && let Err(errno) = self.write_queue()
+                {
+                    return Sent::Failed(self.write_failed(context, errno, true));
+                }
+                if !force && self.writer.press(high_watermark) {
+                    later
+                } else {
+                    Sent::Done
+                }
+            }
+        }
+    }
+
+    /// Nothing is queued: writes, and queues what the kernel does not take.
+    fn write_now(&mut self, header: &[u8], data: &impl Outgoing<H::Kept>) -> Result<(), i32> {
+        let (Link::Open(socket) | Link::InputEnded(socket)) = &self.link else {
+            return Ok(());
+        };
+        let len = data.pieces().iter().map(|piece| piece.len()).sum::<usize>() + header.len();
+        if len == 0 {
+            return Ok(());
+        }
+        let pieces = std::iter::once(header).chain(data.pieces().iter().map(|piece| &**piece));
+        let written = write(socket, pieces)?.gone;
+        if written < len {
+            queue(&mut self.writer, header, data, written);
+            self.writer.refuse();
+        }
+        Ok(())
+    }
+
+    /// Writes what is queued, as far as the kernel takes it and one call may last.
+    fn write_queue(&mut self) -> Result<(), i32> {
+        let (Link::Open(socket) | Link::InputEnded(socket)) = &self.link else {
+            return Ok(());
+        };
+        write_queued(socket, &mut self.writer)
+    }
+
+    /// Writes what is queued, and does what waited for that.
+    pub(crate) fn flush(&mut self, context: &mut Context<'_, H>) {
+        if self.writer.is_empty() {
+            return;
+        }
+        if let Err(errno) = self.write_queue() {
+            self.write_failed(context, errno, false);
+            return;
+        }
+        if self.writer.queued() <= context.common.settings.low_watermark as usize {
+            self.writer.release();
+            self.wake_senders(|_| true);
+        }
+        if self.writer.is_empty() {
+            for closer in self.closers.drain(..) {
+                closer.answer(Reply::Ready);
+            }
+            if let Some(how) = self.shutdown.take()
+                && let Some(socket) = self.socket()
+                && let Err(error) = socket.shutdown(how)
+            {
+                self.write_failed(context, error.raw_os_error().unwrap_or(libc::EIO), false);
+            }
+        }
+    }
+
+    fn await_send(&mut self, waiter: Waiter<H>, queued: bool) -> Call<()> {
+        match &mut self.link {
+            Link::Open(_) | Link::InputEnded(_) if self.writer.is_busy() => {
+                self.senders.push(Sender { waiter, queued });
+                Call::Wait
+            }
+            Link::Open(_) | Link::InputEnded(_) => Call::Done(()),
+            Link::Husk(husk) => {
+                let failure = husk.send.take();
+                Call::Failed(failure.unwrap_or(Failure::Posix(libc::ENOTCONN)))
+            }
+            Link::Over(..) => Call::Failed(Failure::Closed),
+        }
+    }
+
+    /// Answers the senders that `go_on`, in the order in which they came.
+    pub(crate) fn wake_senders(&mut self, go_on: impl Fn(&Sender<H>) -> bool) {
+        if self.senders.is_empty() {
+            return;
+        }
+        let (woken, waiting) = self.senders.drain(..).partition::<Vec<_>, _>(go_on);
+        self.senders = waiting;
+        for sender in woken {
+            let reply = if sender.queued {
+                Reply::Done
+            } else {
+                Reply::Ready
+            };
+            sender.waiter.answer(reply);
+        }
+    }
+
+    fn shut_down(&mut self, context: &mut Context<'_, H>, how: Shutdown) -> Result<(), Failure> {
+        if how != Shutdown::Read {
+            self.flush(context);
+        }
+        let (Link::Open(socket) | Link::InputEnded(socket)) = &self.link else {
+            return Err(match self.link {
+                Link::Over(..) => Failure::Closed,
+                _ => Failure::Posix(libc::ENOTCONN),
+            });
+        };
+        if how != Shutdown::Read && !self.writer.is_empty() {
+            self.shutdown = Some(how);
+            return Ok(());
+        }
+        Ok(socket.shutdown(how)?)
+    }
+
+    /// Whether a close leaves output that is still to be written.
+    pub(crate) fn can_drain(&self) -> bool {
+        !self.writer.is_empty() && matches!(self.link, Link::Open(_) | Link::InputEnded(_))
+    }
+
+    pub(crate) fn await_drained(&mut self, waiter: Waiter<H>) {
+        self.closers.push(waiter);
+    }
+
+    /// The socket is closed for everybody; its output goes on. Only if it
+    /// [can drain](Self::can_drain).
+    pub(crate) fn drain(mut self) -> Option<Draining<H>> {
+        let writer = std::mem::take(&mut self.writer);
+        self.dismiss(Failure::Closed);
+        match self.link {
+            Link::Open(socket) | Link::InputEnded(socket) => Some(Draining {
+                socket,
+                writer,
+                over: false,
+            }),
+            Link::Husk(_) | Link::Over(..) => None,
+        }
+    }
+}
+
+/// The output of a socket that is closed for everybody.
+pub(crate) struct Draining<H: Host> {
+    socket: Socket,
+    writer: Writer<H::Kept>,
+    over: bool,
+}
+
+impl<H: Host> Draining<H> {
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.writer.queued()
+    }
+
+    /// Nothing is left to do, or nothing can be done.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over || self.writer.is_empty()
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.over = write_queued(&self.socket, &mut self.writer).is_err();
+    }
+}
+
+/// Queues what follows the first `skip` bytes of `header` and `data`.
+fn queue<K: AsRef<[u8]>>(
+    writer: &mut Writer<K>,
+    header: &[u8],
+    data: &impl Outgoing<K>,
+    skip: usize,
+) {
+    writer.queue_copy(header.get(skip..).unwrap_or_default());
+    let mut skip = skip.saturating_sub(header.len());
+    for (index, piece) in data.pieces().iter().enumerate() {
+        match piece.get(skip..) {
+            Some(rest) if Writer::<K>::prefers_copy(rest.len()) => writer.queue_copy(rest),
+            Some(_) => writer.queue_kept(data.keep(index, skip)),
+            None => {}
+        }
+        skip = skip.saturating_sub(piece.len());
+    }
+}
+
+/// Writes the queue until the kernel refuses or a call has lasted long enough.
+fn write_queued<K: AsRef<[u8]>>(socket: &Socket, writer: &mut Writer<K>) -> Result<(), i32> {
+    let mut left = MOST_OF_A_CALL;
+    while !writer.is_empty() && left > 0 {
+        let progress = write(socket, writer.front(PIECES))?;
+        writer.written(progress.gone);
+        left = left.saturating_sub(progress.gone);
+        if progress.gone < progress.offered {
+            writer.refuse();
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct Progress {
+    offered: usize,
+    gone: usize,
+}
+
+/// One write of as many pieces and bytes as one write may have. An error is an errno.
+fn write<'a>(socket: &Socket, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Progress, i32> {
+    let mut slices = [IoSlice::new(&[]); PIECES];
+    let mut offered = 0;
+    let mut count = 0;
+    for (slice, piece) in slices
+        .iter_mut()
+        .zip(pieces.filter(|piece| !piece.is_empty()))
+    {
+        let len = piece.len().min(MOST_OF_A_CALL - offered);
+        if len == 0 {
+            break;
+        }
+        *slice = IoSlice::new(piece.get(..len).unwrap_or_default());
+        offered += len;
+        count += 1;
+    }
+    let slices = slices.get(..count).unwrap_or_default();
+    loop {
+        let result = match slices {
+            [one] => socket.send_with_flags(one, libc::MSG_NOSIGNAL),
+            many => socket.send_vectored_with_flags(many, libc::MSG_NOSIGNAL),
+        };
+        match result {
+            Ok(gone) => return Ok(Progress { offered, gone }),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => return Ok(Progress { offered, gone: 0 }),
+                _ => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
+            },
+        }
+    }
+}

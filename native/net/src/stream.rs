@@ -1,0 +1,551 @@
+//! A connected socket: what it delivers, how it ends, and what is left of it then.
+//!
+//! ```text
+//!            end of input, exit_on_close false
+//!     Open ------------------------------------> InputEnded
+//!      |                                             |
+//!      | end of input while passive, failed write    | failed write
+//!      v                                             v
+//!     Husk (no fd; each call learns why once) <------+
+//!      |
+//!      | {active, true | once | N}
+//!      v
+//!     Over  <--- end of input or failed write while active
+//! ```
+
+use crate::endpoint::{Common, Context, End, Waiter};
+use crate::host::{Event, Failure, Form, Host, Info, Kind, Reply};
+use crate::settings::Settings;
+use crate::spin;
+use crate::sys::Interest;
+use proto::reader::{Next, Pause, Payload, Plan, Reader, Source, Want};
+use proto::writer::Writer;
+use proto::{Active, PacketType};
+use socket2::Socket;
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::net::Shutdown;
+
+/// Reads of one event, so that one socket does not hold up the others of its poller.
+const READS_OF_AN_EVENT: u32 = 16;
+/// Reads of one re-arming call: at most half a megabyte, a fraction of a millisecond.
+const READS_OF_A_CALL: u32 = 8;
+/// Most bytes of one read.
+pub(crate) const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// Lends this thread's read buffer.
+pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
+    BUFFER.with(|buffer| match buffer.try_borrow_mut() {
+        Ok(mut buffer) => work(&mut buffer),
+        // A panic may have left the buffer borrowed for ever.
+        Err(_) => work(&mut vec![0; SCRATCH]),
+    })
+}
+
+/// A socket as a source of bytes.
+pub(crate) struct Kernel<'a>(pub(crate) &'a Socket);
+
+impl Source for Kernel<'_> {
+    type Error = io::Error;
+
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.0.read(buf) {
+                Ok(len) => return Ok(Some(len)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// See the picture above.
+pub(crate) enum Link {
+    Open(Socket),
+    InputEnded(Socket),
+    Husk(Husk),
+    Over(Option<Socket>, End),
+}
+
+/// What the next call of each kind is told, once; `ENOTCONN` after that.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Husk {
+    pub(crate) receive: Option<Failure>,
+    pub(crate) send: Option<Failure>,
+    /// The `tcp_error` in front of the `tcp_closed` of an activation.
+    pub(crate) activate: Option<Failure>,
+}
+
+/// The process that has the right to the next delivery.
+pub(crate) struct Receiver<H: Host> {
+    pub(crate) pid: H::Pid,
+    /// None: it has been told to come back.
+    pub(crate) tag: Option<H::Tag>,
+}
+
+/// A process that waits in send.
+pub(crate) struct Sender<H: Host> {
+    pub(crate) waiter: Waiter<H>,
+    /// Its data is queued; else it waits for its turn.
+    pub(crate) queued: bool,
+}
+
+pub(crate) struct Stream<H: Host> {
+    pub(crate) link: Link,
+    pub(crate) reader: Reader<H::Block>,
+    pub(crate) writer: Writer<H::Kept>,
+    pub(crate) receiver: Option<Receiver<H>>,
+    pub(crate) senders: Vec<Sender<H>>,
+    pub(crate) closers: Vec<Waiter<H>>,
+    /// A shutdown that waits for the queued output.
+    pub(crate) shutdown: Option<Shutdown>,
+    /// `tcp_closed` is sent once in the life of a socket.
+    told_closed: bool,
+}
+
+/// How input can end.
+pub(crate) enum Ended {
+    /// The peer has shut down or closed.
+    Regularly,
+    /// A frame that is none.
+    BadFrame,
+    /// The kernel says so.
+    Failed(i32),
+}
+
+impl Ended {
+    /// What `tcp_error` says, if it is sent; `recv` says `closed` where it is not.
+    pub(crate) fn failure(&self, settings: &Settings) -> Option<Failure> {
+        match *self {
+            Ended::Regularly => None,
+            Ended::BadFrame => Some(Failure::Posix(libc::EMSGSIZE)),
+            Ended::Failed(libc::ECONNRESET) if !settings.show_econnreset => None,
+            Ended::Failed(errno) => Some(Failure::Posix(errno)),
+        }
+    }
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Ended::Failed(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+/// The wire length of a delivery, in bytes.
+pub(crate) fn wire_len<B: AsRef<[u8]>>(payload: &Payload<'_, B>) -> usize {
+    match payload {
+        Payload::Frame { wire, .. } => wire.len(),
+        Payload::Block(block) => block.as_ref().len(),
+    }
+}
+
+/// The most bytes of a raw delivery under these settings.
+pub(crate) fn raw_limit(settings: &Settings) -> usize {
+    settings
+        .buffer
+        .delivery_limit()
+        .map_or(SCRATCH, |limit| limit as usize)
+}
+
+impl<H: Host> Stream<H> {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Stream {
+            link: Link::Open(socket),
+            reader: Reader::default(),
+            writer: Writer::default(),
+            receiver: None,
+            senders: Vec::new(),
+            closers: Vec::new(),
+            shutdown: None,
+            told_closed: false,
+        }
+    }
+
+    pub(crate) fn socket(&self) -> Option<&Socket> {
+        match &self.link {
+            Link::Open(socket) | Link::InputEnded(socket) => Some(socket),
+            Link::Over(socket, _) => socket.as_ref(),
+            Link::Husk(_) => None,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.link, Link::Open(_))
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.writer.queued()
+    }
+
+    pub(crate) fn take_end(&mut self) -> Option<End> {
+        match self.link {
+            Link::Over(_, end) => Some(end),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn interest(&self, settings: &Settings) -> Interest {
+        let awaited = !settings.active.is_passive()
+            || self
+                .receiver
+                .as_ref()
+                .is_some_and(|receiver| receiver.tag.is_some());
+        Interest {
+            read: awaited && self.is_open(),
+            write: !self.writer.is_empty(),
+        }
+    }
+
+    pub(crate) fn describe(&self, info: &mut Info<H::Pid>) {
+        info.kind = match self.link {
+            Link::Open(_) | Link::InputEnded(_) => Kind::Connected,
+            Link::Husk(_) => Kind::Disconnected,
+            Link::Over(..) => Kind::Closed,
+        };
+        info.counters.pending = self.writer.queued() as u64;
+        info.readers = usize::from(
+            self.receiver
+                .as_ref()
+                .is_some_and(|receiver| receiver.tag.is_some() && H::is_alive(receiver.pid)),
+        );
+        info.writers = self
+            .senders
+            .iter()
+            .filter(|sender| H::is_alive(sender.waiter.pid))
+            .count();
+    }
+
+    /// Readiness, from the poller.
+    pub(crate) fn ready(&mut self, context: &mut Context<'_, H>, ready: Interest) {
+        context.common.scores.count(spin::now());
+        if ready.read {
+            if !context.common.settings.active.is_passive() {
+                self.deliver(context, READS_OF_AN_EVENT);
+            } else if let Some(receiver) = &mut self.receiver
+                && let Some(tag) = receiver.tag.take()
+                && !H::reply(receiver.pid, tag, Reply::Ready)
+            {
+                self.receiver = None;
+            }
+        }
+        if ready.write {
+            self.flush(context);
+        }
+    }
+
+    /// The settings are new: `active` may want what is there.
+    pub(crate) fn settings_changed(&mut self, context: &mut Context<'_, H>) {
+        let active = context.common.settings.active;
+        if active.is_passive() {
+            return;
+        }
+        match &self.link {
+            Link::Open(_) => {
+                // What the kernel has is delivered in the call, too, but for `true`, which
+                // is most often set when nothing is there yet.
+                let reads = if active == Active::Always {
+                    0
+                } else {
+                    READS_OF_A_CALL
+                };
+                self.deliver(context, reads);
+            }
+            Link::InputEnded(_) => {
+                if !self.told_closed && context.common.settings.exit_on_close {
+                    self.end_actively(context, &Ended::Regularly);
+                } else {
+                    self.tell_closed(context, None);
+                }
+            }
+            Link::Husk(husk) => {
+                let failure = husk.activate;
+                self.tell_closed(context, failure);
+                self.link = Link::Over(None, None);
+            }
+            Link::Over(..) => {}
+        }
+    }
+
+    /// Whether a re-arm has found nothing, and the owner now waits for one delivery.
+    pub(crate) fn waits_for_once(&self, common: &Common<H>) -> bool {
+        self.is_open() && matches!(common.settings.active, Active::Once | Active::Count(_))
+    }
+
+    /// Delivers to the owner while it is active and there is something, after at most
+    /// `reads` reads.
+    pub(crate) fn deliver(&mut self, context: &mut Context<'_, H>, reads: u32) {
+        let Link::Open(socket) = &self.link else {
+            return;
+        };
+        let host = context.host;
+        let Common {
+            settings,
+            counters,
+            owner,
+            ..
+        } = &mut *context.common;
+        let form = Form::of(settings);
+        let plan = Plan {
+            want: Want::Any,
+            raw_limit: raw_limit(settings),
+            read_ahead: settings.read_ahead,
+            reads,
+        };
+        let Settings {
+            framing, active, ..
+        } = settings;
+        let before = counters.received.count;
+        let pause = with_scratch(|scratch| {
+            self.reader.pump(
+                &mut Kernel(socket),
+                framing,
+                &plan,
+                scratch,
+                |framing, payload| {
+                    counters.received.count(wire_len(&payload));
+                    host.deliver(*owner, form, framing, Event::Data(payload));
+                    if active.delivered() {
+                        host.deliver(*owner, form, framing, Event::Passive);
+                    }
+                    if active.is_passive() {
+                        Next::Stop
+                    } else {
+                        Next::More
+                    }
+                },
+            )
+        });
+        if counters.received.count != before {
+            self.writer.break_burst();
+        }
+        match pause {
+            Pause::Satisfied | Pause::Drained | Pause::Budget => {}
+            Pause::End => self.end_actively(context, &Ended::Regularly),
+            Pause::BadFrame => self.end_actively(context, &Ended::BadFrame),
+            Pause::NoMemory => self.end_actively(context, &Ended::Failed(libc::ENOMEM)),
+            Pause::Failed(error) => self.end_actively(context, &error.into()),
+        }
+    }
+
+    /// Input has ended while the owner is active.
+    fn end_actively(&mut self, context: &mut Context<'_, H>, ended: &Ended) {
+        let failure = ended.failure(&context.common.settings);
+        self.tell_closed(context, failure);
+        self.reader.clear(&mut context.common.settings.framing);
+        if context.common.settings.exit_on_close {
+            self.drop_output(
+                failure.filter(|failure| *failure == Failure::Posix(libc::ECONNRESET)),
+            );
+            self.link = Link::Over(self.take_socket(), failure);
+        } else if let Some(socket) = self.take_socket() {
+            self.link = Link::InputEnded(socket);
+        }
+    }
+
+    /// Input has ended in a recv. Returns what that recv is told.
+    pub(crate) fn end_passively(&mut self, context: &mut Context<'_, H>, ended: &Ended) -> Failure {
+        let failure = ended.failure(&context.common.settings);
+        self.reader.clear(&mut context.common.settings.framing);
+        if context.common.settings.exit_on_close {
+            self.drop_output(failure);
+            let send = if failure.is_some() {
+                None
+            } else {
+                Some(Failure::Closed)
+            };
+            self.become_husk(Husk {
+                receive: None,
+                send,
+                activate: None,
+            });
+        } else if !matches!(ended, Ended::BadFrame)
+            && let Some(socket) = self.take_socket()
+        {
+            self.link = Link::InputEnded(socket);
+        }
+        failure.unwrap_or(Failure::Closed)
+    }
+
+    /// A write has failed. Returns what its caller is told.
+    ///
+    /// `caller_knows`: the failure is returned by a call of send, so that it need not be
+    /// kept for the next one.
+    pub(crate) fn write_failed(
+        &mut self,
+        context: &mut Context<'_, H>,
+        errno: i32,
+        caller_knows: bool,
+    ) -> Failure {
+        let settings = &context.common.settings;
+        let reset = matches!(errno, libc::EPIPE | libc::ECONNRESET) && settings.show_econnreset;
+        let failure = if reset {
+            Failure::Posix(libc::ECONNRESET)
+        } else {
+            Failure::Closed
+        };
+        let shown = reset.then_some(failure);
+        if !settings.active.is_passive() && self.is_open() {
+            // What the peer sent before it went belongs to the owner.
+            self.deliver(context, READS_OF_A_CALL);
+        }
+        let told_senders = self.drop_output(Some(failure));
+        let active = !context.common.settings.active.is_passive();
+        if active && !matches!(self.link, Link::Over(..)) {
+            self.tell_closed(context, shown);
+        }
+        self.reader.clear(&mut context.common.settings.framing);
+        match &self.link {
+            Link::Over(..) => {}
+            _ if active && context.common.settings.exit_on_close => {
+                self.link = Link::Over(self.take_socket(), None);
+            }
+            _ => {
+                let known = caller_knows || told_senders;
+                let husk = Husk {
+                    receive: Some(failure),
+                    send: if known { None } else { Some(failure) },
+                    activate: shown,
+                };
+                self.become_husk(husk);
+            }
+        }
+        failure
+    }
+
+    /// Closes the fd; the socket keeps its owner.
+    pub(crate) fn become_husk(&mut self, husk: Husk) {
+        self.link = Link::Husk(husk);
+        self.receiver_gone();
+    }
+
+    /// A recv of somebody else than the caller learns of the end by trying again.
+    fn receiver_gone(&mut self) {
+        if let Some(receiver) = &mut self.receiver
+            && let Some(tag) = receiver.tag.take()
+        {
+            H::reply(receiver.pid, tag, Reply::Ready);
+        }
+    }
+
+    /// Drops what is queued. Senders that wait are told `failure`; returns whether there were any.
+    pub(crate) fn drop_output(&mut self, failure: Option<Failure>) -> bool {
+        self.writer.clear();
+        self.shutdown = None;
+        for closer in self.closers.drain(..) {
+            closer.answer(Reply::Ready);
+        }
+        let any = !self.senders.is_empty();
+        for sender in self.senders.drain(..) {
+            sender
+                .waiter
+                .answer(Reply::Failed(failure.unwrap_or(Failure::Closed)));
+        }
+        any
+    }
+
+    fn take_socket(&mut self) -> Option<Socket> {
+        match std::mem::replace(&mut self.link, Link::Over(None, None)) {
+            Link::Open(socket) | Link::InputEnded(socket) => Some(socket),
+            Link::Over(socket, _) => socket,
+            Link::Husk(_) => None,
+        }
+    }
+
+    fn tell_closed(&mut self, context: &mut Context<'_, H>, failure: Option<Failure>) {
+        if std::mem::replace(&mut self.told_closed, true) {
+            return;
+        }
+        let Common {
+            settings, owner, ..
+        } = &mut *context.common;
+        let form = Form::of(settings);
+        if let Some(failure) = failure {
+            context
+                .host
+                .deliver(*owner, form, &mut settings.framing, Event::Error(failure));
+        }
+        context
+            .host
+            .deliver(*owner, form, &mut settings.framing, Event::Closed);
+    }
+
+    pub(crate) fn tell_passive(&mut self, context: &mut Context<'_, H>) {
+        Self::tell_owner_passive(context.host, context.common);
+    }
+
+    /// `{tcp_passive, S}` to the owner.
+    pub(crate) fn tell_owner_passive(host: &H, common: &mut Common<H>) {
+        let form = Form::of(&common.settings);
+        host.deliver(
+            common.owner,
+            form,
+            &mut common.settings.framing,
+            Event::Passive,
+        );
+    }
+
+    /// Ends the stream whatever state it is in.
+    pub(crate) fn abort(&mut self, context: &mut Context<'_, H>, failure: Failure) {
+        self.tell_closed(context, Some(failure));
+        self.link = Link::Over(self.take_socket(), Some(failure));
+    }
+
+    /// A send that timed out under `send_timeout_close`.
+    pub(crate) fn close_after_timeout(&mut self, context: &mut Context<'_, H>) {
+        self.drop_output(None);
+        if context.common.settings.active.is_passive() {
+            self.become_husk(Husk::default());
+        } else {
+            self.tell_closed(context, None);
+            self.link = Link::Over(self.take_socket(), None);
+        }
+    }
+
+    /// Takes back the wait of a call. False: it has its reply.
+    pub(crate) fn cancel(&mut self, pid: H::Pid, tag: &H::Tag) -> bool {
+        if let Some(receiver) = self.receiver.take_if(|receiver| receiver.pid == pid) {
+            return receiver.tag.as_ref() == Some(tag);
+        }
+        let before = self.senders.len() + self.closers.len();
+        self.senders.retain(|sender| !sender.waiter.is(pid, tag));
+        self.closers.retain(|closer| !closer.is(pid, tag));
+        self.senders.len() + self.closers.len() < before
+    }
+
+    /// Answers everybody who waits: the socket is closed.
+    pub(crate) fn dismiss(&mut self, failure: Failure) {
+        if let Some(receiver) = self.receiver.take()
+            && let Some(tag) = receiver.tag
+        {
+            H::reply(receiver.pid, tag, Reply::Failed(failure));
+        }
+        self.drop_output(Some(failure));
+    }
+
+    /// Puts bytes in front of everything not delivered yet.
+    ///
+    /// **Errors:** `ENOTCONN` if the stream has ended.
+    pub(crate) fn unread(
+        &mut self,
+        context: &mut Context<'_, H>,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        if matches!(self.link, Link::Husk(_) | Link::Over(..)) {
+            return Err(Failure::Posix(libc::ENOTCONN));
+        }
+        self.reader
+            .unread(&mut context.common.settings.framing, bytes);
+        self.settings_changed(context);
+        Ok(())
+    }
+
+    /// Whether a recv of `len` bytes is one that the packet type knows.
+    pub(crate) fn takes_length(settings: &Settings, len: usize) -> bool {
+        len == 0 || settings.framing.packet == PacketType::Raw
+    }
+}

@@ -1,0 +1,175 @@
+//! The system calls that the well-kept crates do not offer, each behind one safe
+//! function. The only `unsafe` of this crate is in this module and its children.
+
+pub(crate) mod sockopt;
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// What the poller shall wake up for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+impl Interest {
+    pub(crate) const NONE: Interest = Interest {
+        read: false,
+        write: false,
+    };
+
+    pub(crate) fn is_none(self) -> bool {
+        self == Interest::NONE
+    }
+
+    /// Whether being armed for `self` serves a need for `other`.
+    pub(crate) fn covers(self, other: Interest) -> bool {
+        (self.read || !other.read) && (self.write || !other.write)
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Repeats a call that a signal has interrupted.
+fn retry(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_int> {
+    loop {
+        match check(call()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Arms `fd` for one event, which comes with `token`; `known` tells whether the epoll
+/// instance has seen the fd before.
+pub(crate) fn arm_once(
+    epoll: RawFd,
+    fd: BorrowedFd<'_>,
+    token: u64,
+    interest: Interest,
+    known: bool,
+) -> io::Result<()> {
+    let mut flags = libc::EPOLLONESHOT;
+    if interest.read {
+        flags |= libc::EPOLLIN | libc::EPOLLRDHUP;
+    }
+    if interest.write {
+        flags |= libc::EPOLLOUT;
+    }
+    let mut event = libc::epoll_event {
+        events: flags as u32,
+        u64: token,
+    };
+    let mut control = |operation| {
+        // SAFETY: `event` lives through the call; a stale epoll fd gives EBADF.
+        check(unsafe { libc::epoll_ctl(epoll, operation, fd.as_raw_fd(), &mut event) }).map(drop)
+    };
+    let (likely, other) = match known {
+        true => (libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD),
+        false => (libc::EPOLL_CTL_ADD, libc::EPOLL_CTL_MOD),
+    };
+    match control(likely) {
+        // An fd that the user has duplicated may be known longer, or shorter, than we think.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::ENOENT)) => {
+            control(other)
+        }
+        result => result,
+    }
+}
+
+/// Takes `fd` out of the epoll instance.
+pub(crate) fn disarm(epoll: RawFd, fd: BorrowedFd<'_>) {
+    // SAFETY: no memory is involved; the kernel ignores the null event. An error means
+    // that the fd was not registered, which is what is wanted.
+    unsafe {
+        libc::epoll_ctl(
+            epoll,
+            libc::EPOLL_CTL_DEL,
+            fd.as_raw_fd(),
+            std::ptr::null_mut(),
+        )
+    };
+}
+
+/// Accepts a connection, non-blocking and closed on exec.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let fd = fd.as_raw_fd();
+    // SAFETY: accept4 takes null pointers for an address that nobody wants.
+    let new =
+        retry(|| unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) })?;
+    // SAFETY: the kernel has just made this fd for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+}
+
+/// Takes over an fd number that the user hands us; `EBADF` if it is not open.
+pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFL takes no argument and any number as fd.
+    let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
+    // SAFETY: F_SETFL takes an int.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    // SAFETY: the fd is open, and by `{fd, N}` its user has given it to the socket.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Gives the rest of this thread's time slice away.
+pub(crate) fn yield_now() {
+    // SAFETY: no arguments, no failure on Linux.
+    unsafe { libc::sched_yield() };
+}
+
+/// Sends up to `count` bytes of the open file `file` from `offset` on, without copying
+/// them through this process. Returns how many the socket took; 0 at the end of the file.
+pub(crate) fn sendfile(
+    socket: BorrowedFd<'_>,
+    file: RawFd,
+    offset: u64,
+    count: usize,
+) -> io::Result<usize> {
+    let mut offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    loop {
+        // SAFETY: `offset` lives through the call; a wrong file fd gives EBADF.
+        let sent = unsafe { libc::sendfile(socket.as_raw_fd(), file, &mut offset, count) };
+        match usize::try_from(sent) {
+            Ok(sent) => return Ok(sent),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Runs `make` with this thread in the network namespace that `path` names, and puts
+/// the thread back.
+pub(crate) fn in_namespace<R>(path: &CStr, make: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+    let home = open(c"/proc/thread-self/ns/net")?;
+    let away = open(path)?;
+    enter(&away)?;
+    let made = make();
+    // A thread that stayed in a foreign namespace would open every later socket there.
+    enter(&home)?;
+    made
+}
+
+fn open(path: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: `path` is a C string that lives through the call.
+    let fd = retry(|| unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) })?;
+    // SAFETY: the kernel has just made this fd for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn enter(namespace: &OwnedFd) -> io::Result<()> {
+    // SAFETY: no memory is involved; an fd that is no namespace gives EINVAL.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }).map(drop)
+}
