@@ -22,10 +22,10 @@ arithmetic() ->
      || {Name, Values} <- sums()]
     ++ [{"active sums on a listening socket: " ++ Name,
          fun(C) -> set_each(rs_test:listen(C, []), Values) end} || {Name, Values} <- sums()]
-    ++ [{"active at connect: " ++ lists:flatten(io_lib:format("~w", [Value])),
+    ++ [{"active at connect: " ++ lists:flatten(io_lib:format("~0p", [Value])),
          fun(C) -> {Socket, _} = client(C, [{active, Value}]), active_of(Socket) end}
         || Value <- [true, false, once, 1, 32767, 0, -1, -32768]]
-    ++ [{"active at listen: " ++ lists:flatten(io_lib:format("~w", [Value])),
+    ++ [{"active at listen: " ++ lists:flatten(io_lib:format("~0p", [Value])),
          fun(C) ->
                  Listen = rs_test:listen(C, [{active, Value}]),
                  Before = active_of(Listen),
