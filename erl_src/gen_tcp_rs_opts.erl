@@ -8,7 +8,7 @@
 -module(gen_tcp_rs_opts).
 
 -export([family/2, connect/2, listen/3, fdopen/3, sockaddr/3, sockaddr/2]).
--export([setopts/1, getopts_result/1]).
+-export([setopts/1, getopts/1, getopts_result/1]).
 
 -export_type([family/0, sockaddr/0, source/0, config/0]).
 
@@ -42,23 +42,22 @@
 family(Options, Destination) -> family(Options, Destination, undefined, []).
 
 -spec family(list(), term(), undefined | family(), list()) -> {family(), list()}.
-family([{tcp_module, Module} | Options], Address, undefined, Kept) ->
-    family(Options, Address, family_of_module(Module), Kept);
-family([{tcp_module, _Module} | Options], Address, Family, Kept) ->
-    family(Options, Address, Family, Kept);
+family([{tcp_module, Module} | Options], Address, Family, Kept) ->
+    family(Options, Address, first(Family, family_of_module(Module)), Kept);
 family([Atom | Options], Address, Family, Kept)
   when Atom =:= inet; Atom =:= inet6; Atom =:= local ->
-    First = case Family of undefined -> Atom; _ -> Family end,
-    family(Options, Address, First, Kept);
+    family(Options, Address, first(Family, Atom), Kept);
 family([{Name, Address} = Option | Options], _Address, Family, Kept)
   when Name =:= ip; Name =:= ifaddr ->
     family(Options, Address, Family, [Option | Kept]);
 family([Option | Options], Address, Family, Kept) ->
     family(Options, Address, Family, [Option | Kept]);
-family([], Address, undefined, Kept) ->
-    {family_of_address(Address), lists:reverse(Kept)};
-family([], _Address, Family, Kept) ->
-    {Family, lists:reverse(Kept)}.
+family([], Address, undefined, Kept) -> {family_of_address(Address), lists:reverse(Kept)};
+family([], _Address, Family, Kept) -> {Family, lists:reverse(Kept)}.
+
+-spec first(undefined | family(), undefined | family()) -> undefined | family().
+first(undefined, Family) -> Family;
+first(Family, _Later) -> Family.
 
 %% Other modules are a way to this backend and say nothing.
 -spec family_of_module(term()) -> undefined | family().
@@ -104,7 +103,7 @@ listen(Family, Port, Options) ->
         badarg -> badarg
     end.
 
-%% The options are those of setopts: nothing says how to open, nothing is default.
+%% The options are those of setopts.
 -spec fdopen(family(), Fd :: non_neg_integer(), Options :: list()) -> {ok, config()}.
 fdopen(Family, Fd, Options) when is_integer(Fd), Fd >= 0 ->
     {ok, {Family, tcp, {fd, Fd}, none, setopts(Options)}}.
@@ -118,8 +117,7 @@ listen_config(Family, Bind, #seen{backlog = Backlog} = Seen) ->
     end.
 
 -spec config(family(), badarg | none | sockaddr(), #seen{}) -> {ok, config()} | badarg.
-config(_Family, badarg, _Seen) ->
-    badarg;
+config(_Family, badarg, _Seen) -> badarg;
 config(local, Bind, #seen{source = Source, options = Options}) ->
     {ok, {local, tcp, Source, Bind, lists:reverse(Options)}};
 config(Family, Bind, #seen{source = Source, protocol = Protocol, options = Options}) ->
@@ -145,28 +143,24 @@ seen(undefined, Seen) -> Seen#seen{options = [{active, true}]}.
 -spec scan(list(), connect | listen, #seen{}) -> #seen{} | badarg.
 scan([Option | Options], Call, Seen) ->
     case option(Option, Call, Seen) of
-        badarg -> badarg;
-        NewSeen -> scan(Options, Call, NewSeen)
+        #seen{} = NewSeen -> scan(Options, Call, NewSeen);
+        badarg -> badarg
     end;
 scan([], _Call, Seen) -> Seen.
 
 -spec option(term(), connect | listen, #seen{}) -> #seen{} | badarg.
-option({ifaddr, Address}, _Call, Seen) ->
-    Seen#seen{address = Address};
+option({ifaddr, Address}, _Call, Seen) -> Seen#seen{address = Address};
 %% Behind a socket address as a map, ip and port change that.
 option({ip, IP}, _Call, #seen{address = #{} = Address} = Seen) ->
     Seen#seen{address = Address#{addr => IP}};
 option({port, Port}, _Call, #seen{address = #{} = Address} = Seen) ->
     Seen#seen{address = Address#{port => Port}};
-option({ip, IP}, _Call, Seen) ->
-    Seen#seen{address = IP};
-option({port, Port}, _Call, Seen) ->
-    Seen#seen{port = Port};
+option({ip, IP}, _Call, Seen) -> Seen#seen{address = IP};
+option({port, Port}, _Call, Seen) -> Seen#seen{port = Port};
 %% One place for both, the last wins; anything that is no fd empties it.
 option({fd, Fd}, _Call, Seen) when is_integer(Fd), Fd >= 0 ->
     Seen#seen{source = {fd, Fd}};
-option({fd, _None}, _Call, Seen) ->
-    Seen#seen{source = none};
+option({fd, _None}, _Call, Seen) -> Seen#seen{source = none};
 option({netns, Name}, _Call, Seen) ->
     case filename_to_binary(Name) of
         Path when is_binary(Path) -> Seen#seen{source = {netns, Path}};
@@ -202,7 +196,7 @@ bind_address(local, _Seen) -> badarg;
 bind_address(Family, #seen{address = undefined, port = Port}) -> sockaddr(Family, any, Port);
 bind_address(Family, #seen{address = Address, port = Port}) -> sockaddr(Family, Address, Port).
 
-%% An address and port within a family.
+%% Within a family.
 -spec sockaddr(family(), Address :: term(), Port :: term()) -> sockaddr() | badarg.
 sockaddr(inet, any, Port) -> sockaddr({0, 0, 0, 0}, Port);
 sockaddr(inet, loopback, Port) -> sockaddr({127, 0, 0, 1}, Port);
@@ -216,8 +210,7 @@ sockaddr(Family, Address, Port) ->
 
 %% An address that says its family by itself; the port of a map is its own.
 -spec sockaddr(Address :: term(), Port :: term()) -> sockaddr() | badarg.
-sockaddr(#{} = Address, _Port) ->
-    sockaddr(Address);
+sockaddr(#{} = Address, _Port) -> sockaddr(Address);
 sockaddr({local, Path}, 0) ->
     case filename_to_binary(Path) of
         Name when is_binary(Name), byte_size(Name) =< 255 -> {local, Name};
@@ -233,8 +226,7 @@ sockaddr(IP, Port) when tuple_size(IP) =:= 8, ?IS_PORT(Port) ->
         true -> {inet6, IP, Port, 0, 0};
         false -> badarg
     end;
-sockaddr(_Address, _Port) ->
-    badarg.
+sockaddr(_Address, _Port) -> badarg.
 
 -spec sockaddr(map()) -> sockaddr() | badarg.
 sockaddr(#{family := inet} = Map) ->
@@ -266,19 +258,25 @@ are_within(IP, Greatest) ->
 %% Nothing is looked at but the name of a network namespace. A term that is no
 %% list raises what the other backends raise: {bad_generator, _}.
 -spec setopts(list()) -> list().
-setopts(Options) ->
-    [case Option of
-         {netns, Name} -> {netns, filename_to_binary(Name)};
-         _ -> plain(Option)
-     end || Option <- Options].
+setopts(Options) -> [setopt(Option) || Option <- Options].
+
+-spec setopt(term()) -> term().
+setopt({netns, Name}) -> {netns, filename_to_binary(Name)};
+setopt(Option) -> plain(Option).
+
+%% No clause for what is no proper list, as in the other backends.
+-spec getopts(list()) -> list().
+getopts([Option | Options]) -> [Option | getopts(Options)];
+getopts([]) -> [].
 
 %% Turns what the native library read into what the caller is shown.
 -spec getopts_result([{atom(), term()} | tuple()]) -> [{atom(), term()} | tuple()].
 getopts_result(Options) ->
-    [case Option of
-         {netns, Path} -> {netns, binary_to_filename(Path)};
-         _ -> Option
-     end || Option <- Options].
+    [shown(Option) || Option <- Options].
+
+-spec shown(tuple()) -> tuple().
+shown({netns, Path}) -> {netns, binary_to_filename(Path)};
+shown(Option) -> Option.
 
 %% Terms that are no filename are passed through: their type is checked later.
 -spec filename_to_binary(term()) -> term().
