@@ -18,7 +18,8 @@
                      FlowInfo :: non_neg_integer(), ScopeId :: non_neg_integer()} |
                     {local, binary()}.
 -type source() :: none | {fd, non_neg_integer()} | {netns, binary()}.
-%% Options come in the order of the caller; they are applied last to first.
+%% Options come in the order of the caller, with duplicates: the types of all are
+%% to be checked before the last of each name is kept. They are applied last to first.
 -type config() :: {family(), Protocol :: tcp | mptcp, source(),
                    Bind :: none | sockaddr(), Options :: [term()]}.
 
@@ -82,24 +83,25 @@ family_of_address(_Address) ->
 connect(Family, Options) ->
     Defaults = application:get_env(kernel, inet_default_connect_options),
     case scan(Options, connect, seen(Defaults, #seen{options = []})) of
-        #seen{address = undefined, port = 0} = Seen -> config(Family, none, Seen);
-        %% A port for a file descriptor that is not to be bound.
-        #seen{address = undefined, source = {fd, _}} -> badarg;
-        #seen{} = Seen -> config(Family, bind_address(Family, Seen), Seen);
+        #seen{} = Seen -> config(Family, bind_address(connect, Family, Seen), Seen);
         badarg -> badarg
     end.
 
 %% A port among the options overrides Port.
 -spec listen(family(), Port :: term(), Options :: list()) ->
-          {ok, config(), Backlog :: non_neg_integer()} | badarg.
+          {ok, config(), Backlog :: non_neg_integer()} | badarg | {error, einval}.
 listen(Family, Port, Options) ->
     Defaults = application:get_env(kernel, inet_default_listen_options),
     case scan(Options, listen, seen(Defaults, #seen{port = Port, options = []})) of
-        #seen{address = undefined, port = 0, source = Source} = Seen
-          when Family =:= local; element(1, Source) =:= fd ->
-            listen_config(Family, none, Seen);
-        #seen{address = undefined, source = {fd, _}} -> badarg;
-        #seen{} = Seen -> listen_config(Family, bind_address(Family, Seen), Seen);
+        #seen{backlog = Backlog} = Seen ->
+            case bind_address(listen, Family, Seen) of
+                einval -> {error, einval};
+                Bind ->
+                    case config(Family, Bind, Seen) of
+                        {ok, Config} -> {ok, Config, backlog(Backlog)};
+                        badarg -> badarg
+                    end
+            end;
         badarg -> badarg
     end.
 
@@ -108,16 +110,8 @@ listen(Family, Port, Options) ->
 fdopen(Family, Fd, Options) when is_integer(Fd), Fd >= 0 ->
     {ok, {Family, tcp, {fd, Fd}, none, setopts(Options)}}.
 
--spec listen_config(family(), badarg | none | sockaddr(), #seen{}) ->
-          {ok, config(), non_neg_integer()} | badarg.
-listen_config(Family, Bind, #seen{backlog = Backlog} = Seen) ->
-    case config(Family, Bind, Seen) of
-        {ok, Config} -> {ok, Config, backlog(Backlog)};
-        badarg -> badarg
-    end.
-
--spec config(family(), badarg | none | sockaddr(), #seen{}) -> {ok, config()} | badarg.
-config(_Family, badarg, _Seen) -> badarg;
+-spec config(family(), badarg | einval | none | sockaddr(), #seen{}) -> {ok, config()} | badarg.
+config(_Family, Bad, _Seen) when Bad =:= badarg; Bad =:= einval -> badarg;
 config(local, Bind, #seen{source = Source, options = Options}) ->
     {ok, {local, tcp, Source, Bind, lists:reverse(Options)}};
 config(Family, Bind, #seen{source = Source, protocol = Protocol, options = Options}) ->
@@ -149,6 +143,7 @@ scan([Option | Options], Call, Seen) ->
 scan([], _Call, Seen) -> Seen.
 
 -spec option(term(), connect | listen, #seen{}) -> #seen{} | badarg.
+option({ifaddr, #{} = Address}, _Call, Seen) -> Seen#seen{address = full(Address)};
 option({ifaddr, Address}, _Call, Seen) -> Seen#seen{address = Address};
 %% Behind a socket address as a map, ip and port change that.
 option({ip, IP}, _Call, #seen{address = #{} = Address} = Seen) ->
@@ -175,8 +170,7 @@ option({Ignored, _}, _Call, Seen) when Ignored =:= inet_backend; Ignored =:= tcp
 option(Option, _Call, #seen{options = Options} = Seen) ->
     case plain(Option) of
         {raw, _, _, _} = Raw -> Seen#seen{options = [Raw | Options]};
-        {Name, _} = Named when is_atom(Name) ->
-            Seen#seen{options = [Named | lists:keydelete(Name, 1, Options)]};
+        {Name, _} = Named when is_atom(Name) -> Seen#seen{options = [Named | Options]};
         _ -> badarg
     end.
 
@@ -189,12 +183,30 @@ plain(Option) -> Option.
 
 %%% Addresses
 
--spec bind_address(family(), #seen{}) -> sockaddr() | badarg.
-bind_address(_Family, #seen{address = #{} = Address}) -> sockaddr(Address);
-bind_address(local, #seen{address = {local, _} = Address, port = 0}) -> sockaddr(Address, 0);
-bind_address(local, _Seen) -> badarg;
-bind_address(Family, #seen{address = undefined, port = Port}) -> sockaddr(Family, any, Port);
-bind_address(Family, #seen{address = Address, port = Port}) -> sockaddr(Family, Address, Port).
+%% What is wrong within a map or a local name is einval to a caller of listen.
+-spec bind_address(connect | listen, family(), #seen{}) -> none | sockaddr() | badarg | einval.
+bind_address(Call, local, #seen{address = any} = Seen) ->
+    bind_address(Call, local, Seen#seen{address = undefined});
+bind_address(Call, local, #seen{address = loopback} = Seen) ->
+    bind_address(Call, local, Seen#seen{address = {local, <<>>}});
+bind_address(_Call, local, #seen{address = undefined, port = 0}) -> none;
+bind_address(_Call, local, #seen{address = {local, _} = Address, port = 0}) ->
+    badarg_as_einval(sockaddr(Address, 0));
+bind_address(_Call, local, _Seen) -> badarg;
+bind_address(_Call, _Family, #seen{address = #{} = Address}) ->
+    badarg_as_einval(sockaddr(Address));
+bind_address(connect, _Family, #seen{address = undefined, port = 0}) -> none;
+%% A file descriptor is bound if an address says so; a port alone makes no sense.
+bind_address(_Call, _Family, #seen{address = undefined, port = 0, source = {fd, _}}) -> none;
+bind_address(_Call, _Family, #seen{address = undefined, source = {fd, _}}) -> badarg;
+bind_address(_Call, Family, #seen{address = undefined, port = Port}) ->
+    sockaddr(Family, any, Port);
+bind_address(_Call, Family, #seen{address = Address, port = Port}) ->
+    sockaddr(Family, Address, Port).
+
+-spec badarg_as_einval(sockaddr() | badarg) -> sockaddr() | einval.
+badarg_as_einval(badarg) -> einval;
+badarg_as_einval(SockAddr) -> SockAddr.
 
 %% Within a family.
 -spec sockaddr(family(), Address :: term(), Port :: term()) -> sockaddr() | badarg.
@@ -210,10 +222,10 @@ sockaddr(Family, Address, Port) ->
 
 %% An address that says its family by itself; the port of a map is its own.
 -spec sockaddr(Address :: term(), Port :: term()) -> sockaddr() | badarg.
-sockaddr(#{} = Address, _Port) -> sockaddr(Address);
+sockaddr(#{} = Address, _Port) -> sockaddr(full(Address));
 sockaddr({local, Path}, 0) ->
     case filename_to_binary(Path) of
-        Name when is_binary(Name), byte_size(Name) =< 255 -> {local, Name};
+        Name when is_binary(Name) -> {local, Name};
         _ -> badarg
     end;
 sockaddr(IP, Port) when tuple_size(IP) =:= 4, ?IS_PORT(Port) ->
@@ -229,24 +241,32 @@ sockaddr(IP, Port) when tuple_size(IP) =:= 8, ?IS_PORT(Port) ->
 sockaddr(_Address, _Port) -> badarg.
 
 -spec sockaddr(map()) -> sockaddr() | badarg.
-sockaddr(#{family := inet} = Map) ->
-    case maps:merge(#{addr => any, port => 0}, Map) of
-        #{addr := Address, port := Port} = All when map_size(All) =:= 3 ->
-            sockaddr(inet, Address, Port);
-        _ -> badarg
-    end;
-sockaddr(#{family := inet6} = Map) ->
-    case maps:merge(#{addr => any, port => 0, flowinfo => 0, scope_id => 0}, Map) of
-        #{addr := Address, port := Port, flowinfo := FlowInfo, scope_id := ScopeId} = All
-          when map_size(All) =:= 5, is_integer(FlowInfo), is_integer(ScopeId) ->
-            case sockaddr(inet6, Address, Port) of
-                {inet6, IP, Port, 0, 0} ->
-                    {inet6, IP, Port, FlowInfo band ?UINT32, ScopeId band ?UINT32};
-                badarg -> badarg
-            end;
-        _ -> badarg
+sockaddr(#{family := inet, addr := Address, port := Port}) ->
+    sockaddr(inet, Address, Port);
+sockaddr(#{family := inet6, addr := Address, port := Port,
+           flowinfo := FlowInfo, scope_id := ScopeId})
+  when is_integer(FlowInfo), is_integer(ScopeId) ->
+    case sockaddr(inet6, Address, Port) of
+        {inet6, IP, Port, 0, 0} ->
+            {inet6, IP, Port, FlowInfo band ?UINT32, ScopeId band ?UINT32};
+        badarg -> badarg
     end;
 sockaddr(_Map) -> badarg.
+
+%% Fills in what a map leaves out. The errors are those of inet:ensure_sockaddr/1.
+-spec full(map()) -> map().
+full(#{family := Family} = Map) when Family =:= inet; Family =:= inet6 ->
+    Defaults = defaults(Family),
+    case maps:keys(maps:without(maps:keys(Defaults), Map)) of
+        [] -> maps:merge(Defaults, Map);
+        Keys -> error({invalid, {sockaddr, {keys, Keys}, Map}})
+    end;
+full(#{family := _Other} = Map) -> Map;
+full(Map) -> error({invalid, {sockaddr, family, Map}}).
+
+-spec defaults(inet | inet6) -> map().
+defaults(inet) -> #{family => inet, addr => any, port => 0};
+defaults(inet6) -> (defaults(inet))#{family => inet6, flowinfo => 0, scope_id => 0}.
 
 -spec are_within(tuple(), pos_integer()) -> boolean().
 are_within(IP, Greatest) ->

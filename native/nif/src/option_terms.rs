@@ -64,15 +64,35 @@ impl Names {
 
 /// Decodes a list of options for one of `connect`, `listen` and `setopts`.
 ///
-/// The settings come in the list's order: the caller applies them last to first.
+/// The settings come in the list's order: the caller applies them last to first. For `connect`
+/// and `listen` only the last of each name is kept, and every raw one; `setopts` keeps all.
 ///
 /// **Errors** `badarg`: no proper list, an option that does not exist or that the call does not
 /// take, a value of the wrong type.
 pub(crate) fn settings(list: Term<'_>, call: Calls) -> NifResult<Vec<Setting>> {
-    elements(list)?
+    let settings: NifResult<Vec<Setting>> = elements(list)?
         .into_iter()
         .map(|term| setting(term, call))
-        .collect()
+        .collect();
+    settings.map(|settings| {
+        if call == Calls::SET {
+            settings
+        } else {
+            last_of_each(settings)
+        }
+    })
+}
+
+fn last_of_each(settings: Vec<Setting>) -> Vec<Setting> {
+    let mut kept: Vec<Setting> = Vec::with_capacity(settings.len());
+    for setting in settings {
+        if let Setting::Named(row, _) = &setting {
+            let is_same = |other: &Setting| matches!(other, Setting::Named(other, _) if other.name == row.name);
+            kept.retain(|other| !is_same(other));
+        }
+        kept.push(setting);
+    }
+    kept
 }
 
 /// An option to read, as the caller named it.
