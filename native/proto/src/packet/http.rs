@@ -228,7 +228,10 @@ fn number(text: &[u8]) -> (u32, usize, &[u8]) {
 
 /// The characters of a method or a header's name, and what follows.
 fn split_token(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().take_while(|&&byte| is_token(byte)).count();
+    let end = text
+        .iter()
+        .take_while(|&&byte| TOKEN.get(usize::from(byte)) == Some(&true))
+        .count();
     text.split_at_checked(end).unwrap_or((text, &[]))
 }
 
@@ -242,11 +245,24 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-fn is_token(byte: u8) -> bool {
-    match byte {
-        b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'/' | b'['
-        | b']' | b'?' | b'=' | b'{' | b'}' => false,
-        33..=127 => true,
-        _ => false,
+/// The bytes a method or a header's name may have, by their value.
+static TOKEN: [bool; 256] = tokens();
+
+#[allow(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, where a miss is an error"
+)]
+const fn tokens() -> [bool; 256] {
+    let mut tokens = [false; 256];
+    let mut byte = 33;
+    while byte <= 127 {
+        tokens[byte] = true;
+        byte += 1;
     }
+    let mut separators: &[u8] = b"()<>@,;:\\\"/[]?={}";
+    while let [separator, rest @ ..] = separators {
+        tokens[*separator as usize] = false;
+        separators = rest;
+    }
+    tokens
 }
