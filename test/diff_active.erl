@@ -323,6 +323,6 @@ after_the_end() ->
          fun(C) ->
                  {Socket, Peer} = client(C, [{active, true}, {exit_on_close, false}]),
                  ok = gen_tcp:close(Peer),
-                 rs_test:poll(fun() -> process_info(self(), message_queue_len) =:= {message_queue_len, 1} end),
+                 ok = rs_test:queued(1),
                  {gen_tcp:close(Socket), mailbox()}
          end}].

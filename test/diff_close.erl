@@ -67,7 +67,7 @@ closing() ->
       fun(C) ->
               {Socket, Peer} = client(C, [{active, true}, {packet, 1}]),
               ok = gen_tcp:send(Peer, <<1, "a">>),
-              rs_test:poll(fun() -> process_info(self(), message_queue_len) =:= {message_queue_len, 1} end),
+              ok = rs_test:queued(1),
               {gen_tcp:close(Socket), mailbox()}
       end},
      {"close of a listener resets who waits in its backlog",

@@ -12,7 +12,7 @@ observations() ->
 text(Term) ->
     lists:flatten(io_lib:format("~0p", [Term])).
 
-%% Name, the values to try one after the other.
+%% Name, the values to try one after the other. (`{debug, true}` would fill the log of the driver.)
 values() ->
     [{packet, [0, 1, 2, 4, raw, sunrm, asn1, cdr, fcgi, line, tpkt, http, httph, http_bin, httph_bin, ssl_tls, 3, 8, foo, "raw"]},
      {mode, [list, binary, foo]}, {header, [0, 3, 1000, -1, foo]}, {packet_size, [0, 100, 16#ffffffff, -1, foo]},
@@ -21,7 +21,7 @@ values() ->
      {show_econnreset, [true, false, foo]}, {high_watermark, [100, 0, -1, 100000, foo]}, {low_watermark, [100, 50000, -1, foo]},
      {high_msgq_watermark, [100, 100000, 0, -1, foo]}, {low_msgq_watermark, [100, 100000, 0, foo]},
      {nodelay, [true, false, 1, foo]}, {keepalive, [true, false, 0]}, {linger, [{true, 5}, {false, 7}, {true, 0}, {false, 0}, {true}, true, {1, 2}]},
-     {reuseaddr, [true, false, foo]}, {dontroute, [true, false, foo]}, {nopush, [true, false]}, {debug, [true, false, foo]},
+     {reuseaddr, [true, false, foo]}, {dontroute, [true, false, foo]}, {nopush, [true, false]}, {debug, [false, foo]},
      {recbuf, [4096, 100, 200000, foo]}, {sndbuf, [5000, 100, 200000, foo]}, {priority, [3, 6, 0, foo]},
      {tos, [16, 255, -1, 256, 0, foo]}, {ttl, [1, 255, -1, 0, 256, foo]}, {recvtos, [true, false, foo]}, {recvttl, [true, false, 1]},
      {tclass, [3]}, {recvtclass, [true]}, {ipv6_v6only, [true]}, {pktoptions, [[]]}, {bind_to_device, [<<"lo">>, <<>>, "lo", <<"nosuch">>]},

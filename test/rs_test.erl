@@ -9,7 +9,7 @@
 -export([options/2, listen/2, address_of/1, connect/3, connect/4, accept/1]).
 -export([client/2, server/2, plain_client/2, plain_server/2, pair/3, unused_port/1]).
 -export([reset/1, arrived/2, fin_arrived/1, reset_arrived/1, barrier/1]).
--export([next/0, next/1, next_n/1, until_closed/1, read_all/1, collect/2, mailbox/0]).
+-export([next/0, next/1, next_n/1, until_closed/1, read_all/1, collect/2, mailbox/0, queued/1]).
 -export([poll/1, poll/2, async/1, async_owner/2, blocked/1, await/1, kill/1, pid_of/1]).
 -export([observe/2, normalise/1, attempt/1]).
 -export([fd_count/0, socket_fds/0, fill/1, drain/2]).
@@ -317,6 +317,18 @@ mailbox() ->
         nothing -> [];
         Message -> [Message | mailbox()]
     end.
+
+%% Waits until this process has so many messages, and leaves them there. (The length alone, asked by
+%% the process itself, does not count those still on their way from the outer queue.)
+-spec queued(non_neg_integer()) -> ok.
+queued(Count) ->
+    poll(fun() ->
+                 {messages, Messages} = process_info(self(), messages),
+                 length([Message || Message <- Messages, not ours(Message)]) =:= Count
+         end).
+
+ours(Message) ->
+    is_tuple(Message) andalso tuple_size(Message) > 0 andalso element(1, Message) =:= rs_test.
 
 log() ->
     case get(rs_test_log) of
