@@ -33,7 +33,12 @@
 %% calls it; without the application one call suffices, and more do no harm.
 -spec install() -> ok | {error, refusal()}.
 install() ->
-    global:trans({?MODULE, self()}, fun install_locked/0, [node()]).
+    {Pid, Monitor} = spawn_monitor(fun install_alone/0),
+    receive
+        {'DOWN', Monitor, process, Pid, {installed, Result}} -> Result;
+        {'DOWN', Monitor, process, Pid, busy} -> wait_for_other(), install();
+        {'DOWN', Monitor, process, Pid, Crash} -> refuse({load_failed, Crash})
+    end.
 
 %% @doc Chooses the backend of calls that name none: `rs', or `inet' for what the
 %% node had before.
@@ -113,8 +118,23 @@ caller([]) ->
 
 %%% Installing
 
--spec install_locked() -> ok | {error, refusal()}.
-install_locked() ->
+%% One at a time: of two loads in a row, the second would purge the stock inet by
+%% force. The registered name is the lock (global is not there on every node).
+-spec install_alone() -> no_return().
+install_alone() ->
+    try register(?MODULE, self()) of
+        true -> exit({installed, ensure_extended()})
+    catch
+        error:badarg -> exit(busy)
+    end.
+
+-spec wait_for_other() -> ok.
+wait_for_other() ->
+    Monitor = erlang:monitor(process, ?MODULE),
+    receive {'DOWN', Monitor, process, _Other, _Reason} -> ok end.
+
+-spec ensure_extended() -> ok | {error, refusal()}.
+ensure_extended() ->
     Version = gen_tcp_rs_overlay:version(),
     case gen_tcp_rs_overlay:identity(inet:module_info(attributes)) of
         {_Stock, Version} -> ok;
@@ -232,7 +252,7 @@ compile_installed(Stock) ->
                 {error, _Refusal} = Error -> Error
             end;
         {error, _NotThere} ->
-            refuse({no_compiler, Stock})
+            refuse({no_compiler, prepared_file(private_directory(), Stock)})
     end.
 
 -spec compile([tuple()], binary()) -> {ok, binary()} | {error, refusal()}.
@@ -281,10 +301,10 @@ refuse(Reason) ->
     {error, {Reason, lists:flatten(Sentence)}}.
 
 -spec explain(term()) -> string() | iolist().
-explain({no_compiler, Stock}) ->
+explain({no_compiler, Prepared}) ->
     ["{inet_backend, rs} needs an extended inet module, but none is prepared for this"
-     " release's (", prepared_file(private_directory(), Stock), " is missing or was made by"
-     " another version), and the compiler application is not here to make one."];
+     " release's (", Prepared, " is missing or was made by another version), and the compiler"
+     " application is not here to make one."];
 explain({no_debug_info, File}) ->
     ["{inet_backend, rs} needs an extended inet module, but none is prepared for this"
      " release's, and ", File, " has been stripped of the debug_info to make one of."];

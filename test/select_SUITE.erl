@@ -19,9 +19,6 @@
          replaced_inet_is_explained/1, contradiction_is_explained/1,
          bad_environment_is_explained/1, overlay_can_be_forbidden/1]).
 
-%% Run inside the nodes under test.
--export([echo/3, is_rs/1, refusal_of_start/0]).
-
 -define(LOOPBACK, {127, 0, 0, 1}).
 -define(LOOPBACK6, {0, 0, 0, 0, 0, 0, 0, 1}).
 -define(DEADLINE, 15000).
@@ -74,11 +71,16 @@ option_connects_and_listens(Config) ->
     end).
 
 %% Without the application, {inet_backend, rs} is unknown until install/0 is called once.
+%% That takes nothing but the code server: the node has no distribution services.
 option_is_unknown_until_install(Config) ->
-    on_node(Config, [], fun() ->
+    on_node(Config, [{args, ["-kernel", "start_distribution", "false"]}], fun() ->
         function_clause = failure(fun() -> gen_tcp:listen(0, [{inet_backend, rs}]) end),
         ok = gen_tcp_rs_backend:install(),
         true = echo([{inet_backend, rs}], [{inet_backend, rs}], ?LOOPBACK),
+        false = is_rs(gen_tcp:listen(0, [])),
+        ok = gen_tcp_rs_backend:set_default(rs),
+        true = echo([], [], ?LOOPBACK),
+        ok = gen_tcp_rs_backend:set_default(inet),
         false = is_rs(gen_tcp:listen(0, [])),
         function_clause = failure(fun() -> gen_tcp:listen(0, [{inet_backend, other}]) end)
     end).
@@ -218,8 +220,8 @@ default_leaves_inet_services(Config) ->
             true = is_port(Udp),
             ok = gen_udp:close(Udp),
             {inet:gethostname(), inet:getservbyname(http, tcp), inet:getservbyport(80, tcp),
-             inet:getaddrs("localhost", inet), inet:getifaddrs(), inet:getiflist(),
-             inet:gethostbyname("localhost")}
+             inet:getaddrs("localhost", inet), inet:gethostbyname("localhost"),
+             element(1, inet:getifaddrs()), element(1, inet:getiflist())}
         end,
         Before = Services(),
         {ok, _Started} = application:ensure_all_started(gen_tcp_rs),
@@ -315,7 +317,7 @@ start_again(Config) ->
 install_is_idempotent(Config) ->
     on_node(Config, [start], fun() ->
         true = erlang:check_old_code(inet),
-        true = code:purge(inet) =:= false,
+        false = code:purge(inet),
         false = erlang:check_old_code(inet),
         ok = gen_tcp_rs_backend:install(),
         false = erlang:check_old_code(inet),
@@ -326,12 +328,22 @@ install_is_idempotent(Config) ->
 %% Many processes that install at once all succeed, and inet is loaded once.
 concurrent_installs(Config) ->
     on_node(Config, [], fun() ->
+        1 = erlang:trace_pattern({code, load_binary, 3}, true, []),
+        _ = erlang:trace(new_processes, true, [call]),
         Installs = [spawn_monitor(fun() -> exit({result, gen_tcp_rs_backend:install()}) end)
                     || _ <- lists:seq(1, 20)],
         [ok = result(Install) || Install <- Installs],
-        %% A second load would have purged the stock inet.
-        true = erlang:check_old_code(inet)
+        Delivered = erlang:trace_delivered(all),
+        receive {trace_delivered, all, Delivered} -> ok end,
+        1 = loads_of_inet(0)
     end).
+
+loads_of_inet(Count) ->
+    receive
+        {trace, _Pid, call, {code, load_binary, [inet | _]}} -> loads_of_inet(Count + 1)
+    after 0 ->
+        Count
+    end.
 
 %% An extended inet that another version of the application has loaded is replaced.
 outdated_overlay_is_replaced(Config) ->
@@ -396,7 +408,8 @@ foreign_prepared_beam_is_ignored(Config) ->
 %% Without a prepared beam and without a compiler the start is refused with advice.
 no_compiler_is_explained(Config) ->
     on_node(Config, [{embedded, unprepared, load}], fun() ->
-        {{no_compiler, _Md5}, Sentence} = refusal_of_start(),
+        {{no_compiler, Prepared}, Sentence} = refusal_of_start(),
+        true = mentions(Sentence, Prepared),
         true = mentions(Sentence, "gen_tcp_rs_backend:prepare"),
         true = mentions(Sentence, "{tcp_module, inet_tcp_rs}"),
         inet = gen_tcp_rs_backend:default(),
@@ -484,7 +497,7 @@ is_rs(Socket) when is_port(Socket) -> false.
 identity() ->
     gen_tcp_rs_overlay:identity(inet:module_info(attributes)).
 
-%% Both the application and the documented call must refuse.
+%% The application does not start, and says why in a sentence.
 refusal_of_start() ->
     {error, {Refusal, {gen_tcp_rs_app, start, _Arguments}}} = application:start(gen_tcp_rs),
     {_Reason, Sentence} = Refusal,
