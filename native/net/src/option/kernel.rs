@@ -8,7 +8,7 @@ use libc::{
     SOL_SOCKET, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_INFO,
 };
 
-use super::{Codec, KernelOption, Refusal, Refused, TABLE, Target, Value, ancillary};
+use super::{Codec, Inherited, KernelOption, Refusal, Refused, TABLE, Target, Value, ancillary};
 use crate::address::Family;
 use crate::sys::sockopt;
 use crate::tcp_info::TcpInfo;
@@ -134,8 +134,7 @@ pub fn get_bytes(
 
 /// Gives a newly accepted socket what its listener has and the kernel does not pass on.
 ///
-/// Linux copies every option of a TCP listener, so nothing is asked for them; local sockets are
-/// made afresh.
+/// Linux copies the options of a TCP listener, but for its priority; local sockets are made afresh.
 ///
 /// # Errors
 ///
@@ -145,19 +144,18 @@ pub fn inherit(
     accepted: BorrowedFd<'_>,
     family: Family,
 ) -> Result<(), Refused> {
-    if family != Family::Local {
-        return Ok(());
-    }
     for row in TABLE {
-        let Target::Kernel(
-            option @ KernelOption {
-                copied_if_local: true,
-                ..
-            },
-        ) = &row.target
-        else {
+        let Target::Kernel(option) = &row.target else {
             continue;
         };
+        let is_copied = match option.inherited {
+            Inherited::ByKernel => false,
+            Inherited::CopiedIfLocal => family == Family::Local,
+            Inherited::Copied => true,
+        };
+        if !is_copied {
+            continue;
+        }
         match get(listener, option, row.codec) {
             // The state of a fresh socket.
             Ok(Value::Bool(false) | Value::Int(0) | Value::Linger(false, _)) | Err(_) => {}

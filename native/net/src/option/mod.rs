@@ -189,9 +189,19 @@ pub struct KernelOption {
     pub refusal: Refusal,
     /// What else it changes.
     pub echo: Echo,
-    /// An accepted socket of the local family gets it from its listener by a copy: unlike TCP's,
-    /// the kernel's local sockets inherit nothing.
-    pub copied_if_local: bool,
+    /// Who gives it to an accepted socket.
+    pub inherited: Inherited,
+}
+
+/// Who gives an accepted socket what its listener has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inherited {
+    /// The kernel if it does so: in general for TCP, never for local sockets.
+    ByKernel,
+    /// The kernel for TCP, a copy for local sockets.
+    CopiedIfLocal,
+    /// A copy: the kernel does not do it.
+    Copied,
 }
 
 /// Values that only the stream itself can tell.
@@ -204,7 +214,7 @@ pub enum StreamValue {
 /// What an option acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The kernel's socket. Inherited at accept by the kernel.
+    /// The kernel's socket.
     Kernel(KernelOption),
     /// A behavioural setting. Whether it is inherited [`Settings::inherit`] says.
     Field(Field),

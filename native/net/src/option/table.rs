@@ -8,7 +8,9 @@ use libc::{
     TCP_KEEPINTVL, TCP_NODELAY, TCP_NOTSENT_LOWAT, TCP_QUICKACK, TCP_USER_TIMEOUT,
 };
 
-use super::{Calls, Codec, Echo, Field, KernelOption, Refusal, Row, StreamValue, Target};
+use super::{
+    Calls, Codec, Echo, Field, Inherited, KernelOption, Refusal, Row, StreamValue, Target,
+};
 
 /// Every call there is.
 const ALL: Calls = OPEN.and(SET_GET);
@@ -21,6 +23,9 @@ const OPEN: Calls = Calls::CONNECT.and(Calls::LISTEN);
 const CONNECT_SET: Calls = Calls::CONNECT.and(Calls::SET);
 /// Not at `connect`.
 const LISTEN_LATER: Calls = Calls::LISTEN.and(SET_GET);
+
+/// Has an effect on `close` too.
+const LINGER: KernelOption = copied_if_local(echo(Echo::Linger, ignored(SOL_SOCKET, SO_LINGER)));
 
 /// Every option that is set or read on an open socket, or kept with it.
 ///
@@ -56,11 +61,11 @@ pub static TABLE: &[Row] = &[
     kernel("busy_poll", Codec::Int, ALL, extension(SOL_SOCKET, SO_BUSY_POLL)),
     kernel("dontroute", Codec::Bool, SET_GET, ignored(SOL_SOCKET, SO_DONTROUTE)),
     kernel("incoming_cpu", Codec::Int, ALL, extension(SOL_SOCKET, SO_INCOMING_CPU)),
-    kernel("keepalive", Codec::Bool, ALL, copied(ignored(SOL_SOCKET, SO_KEEPALIVE))),
-    kernel("linger", Codec::Linger, ALL, copied(echo(Echo::Linger, ignored(SOL_SOCKET, SO_LINGER)))),
+    kernel("keepalive", Codec::Bool, ALL, copied_if_local(ignored(SOL_SOCKET, SO_KEEPALIVE))),
+    kernel("linger", Codec::Linger, ALL, LINGER),
     kernel("priority", Codec::Int, ALL, copied(reported(SOL_SOCKET, SO_PRIORITY))),
     kernel("recbuf", Codec::Int, ALL, echo(Echo::Buffer, ignored(SOL_SOCKET, SO_RCVBUF))),
-    kernel("reuseaddr", Codec::Bool, ALL, copied(ignored(SOL_SOCKET, SO_REUSEADDR))),
+    kernel("reuseaddr", Codec::Bool, ALL, copied_if_local(ignored(SOL_SOCKET, SO_REUSEADDR))),
     kernel("reuseport", Codec::Bool, ALL, ignored(SOL_SOCKET, SO_REUSEPORT)),
     // Linux balances the load with the one option there is.
     kernel("reuseport_lb", Codec::Bool, ALL, ignored(SOL_SOCKET, SO_REUSEPORT)),
@@ -126,7 +131,7 @@ const fn ignored(level: i32, option: i32) -> KernelOption {
         option,
         refusal,
         echo: Echo::None,
-        copied_if_local: false,
+        inherited: Inherited::ByKernel,
     }
 }
 
@@ -144,9 +149,16 @@ const fn extension(level: i32, option: i32) -> KernelOption {
     }
 }
 
+const fn copied_if_local(option: KernelOption) -> KernelOption {
+    KernelOption {
+        inherited: Inherited::CopiedIfLocal,
+        ..option
+    }
+}
+
 const fn copied(option: KernelOption) -> KernelOption {
     KernelOption {
-        copied_if_local: true,
+        inherited: Inherited::Copied,
         ..option
     }
 }
