@@ -327,6 +327,11 @@ impl<H: Host> Endpoint<H> {
         self.settle(&mut state);
     }
 
+    /// Closes the socket with everything that is queued: nobody serves it any more.
+    pub(crate) fn discard(&self) {
+        self.finish(&mut self.lock(), None);
+    }
+
     fn leave(&self, state: &mut State<H>) {
         let resets = state.common.settings.resets_on_close();
         match std::mem::replace(&mut state.role, Role::Closed) {

@@ -95,6 +95,9 @@ impl<H: Host> Poller<H> {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+        for socket in self.sockets() {
+            socket.discard();
+        }
     }
 
     /// Handles of all open sockets.

@@ -48,7 +48,7 @@ impl<H: Host> Endpoint<H> {
     /// reference. `force`: queue also when others wait for their turn.
     ///
     /// **Errors:** `Closed`, `ENOTCONN`; `ECONNRESET` with `show_econnreset`.
-    pub fn send(&self, pid: H::Pid, data: &impl Outgoing<H::Kept>, force: bool) -> Sent {
+    pub fn send(&self, pid: H::Pid, data: &dyn Outgoing<H::Kept>, force: bool) -> Sent {
         let mut state = self.lock();
         let (mut context, role) = self.split(&mut state);
         let sent = match role {
@@ -126,7 +126,7 @@ impl<H: Host> Stream<H> {
     fn send(
         &mut self,
         context: &mut Context<'_, H>,
-        data: &impl Outgoing<H::Kept>,
+        data: &dyn Outgoing<H::Kept>,
         force: bool,
     ) -> Sent {
         match &mut self.link {
@@ -193,7 +193,7 @@ impl<H: Host> Stream<H> {
     }
 
     /// Nothing is queued: writes, and queues what the kernel does not take.
-    fn write_now(&mut self, header: &[u8], data: &impl Outgoing<H::Kept>) -> Result<(), i32> {
+    fn write_now(&mut self, header: &[u8], data: &dyn Outgoing<H::Kept>) -> Result<(), i32> {
         let (Link::Open(socket) | Link::InputEnded(socket)) = &self.link else {
             return Ok(());
         };
@@ -348,7 +348,7 @@ impl<H: Host> Draining<H> {
 fn queue<K: AsRef<[u8]>>(
     writer: &mut Writer<K>,
     header: &[u8],
-    data: &impl Outgoing<K>,
+    data: &dyn Outgoing<K>,
     skip: usize,
 ) {
     writer.queue_copy(header.get(skip..).unwrap_or_default());

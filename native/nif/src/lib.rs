@@ -1,1 +1,24 @@
-//! s
+//! The NIF surface of gen_tcp_rs: terms in, terms out. What it does is in the crate
+//! `net`, which knows no terms.
+
+mod address_terms;
+mod atoms;
+mod block;
+mod encode;
+mod errors;
+mod host;
+mod iodata;
+mod message;
+mod nif;
+mod option_terms;
+mod pollers;
+
+use rustler::{Env, Term};
+
+/// Runs again when the Erlang module is loaded again: the library stays mapped, and
+/// sockets and pollers go on.
+fn load(_env: Env<'_>, _info: Term<'_>) -> bool {
+    true
+}
+
+rustler::init!("gen_tcp_rs_nif", load = load);

@@ -15,7 +15,7 @@ pub mod http;
 mod length;
 mod line;
 
-pub use http::{Field, HttpPacket, Method, NormalizedName, Scheme, Uri};
+pub use http::{Field, HttpPacket, KNOWN_HEADERS, Method, NormalizedName, Scheme, Uri};
 pub use length::{SslTlsHeader, ssl_tls_header};
 
 use http::HttpState;

@@ -1,0 +1,550 @@
+%% gen_tcp over the native library: the callback module of {'$inet', gen_tcp_rs, _}.
+%%
+%% OTP's gen_tcp and inet send every call on such a socket here. What needs a
+%% mailbox, a clock or a name lookup is done in this module, the rest in the library
+%% (gen_tcp_rs_nif). The functions take and return what gen_tcp's and inet's take
+%% and return: see the manual of gen_tcp.
+-module(gen_tcp_rs).
+
+-export([connect/3, connect/4, listen/2, accept/1, accept/2, fdopen/2]).
+-export([send/2, recv/2, recv/3, unrecv/2, sendfile/4, shutdown/2, close/1]).
+-export([controlling_process/2, setopts/2, getopts/2, getstat/2]).
+-export([sockname/1, peername/1, socknames/1, peernames/1, getfd/1]).
+-export([info/1, monitor/1, cancel_monitor/1]).
+-export([socket_to_list/1, which_packet_type/1, which_sockets/0]).
+-export([connect_address/4, connect_address/5, listen_family/3, fdopen_family/3]).
+-export([stop_all/1]).
+
+-export_type([socket/0]).
+
+-type socket() :: {'$inet', ?MODULE, gen_tcp_rs_nif:handle()}.
+-type family() :: gen_tcp_rs_opts:family().
+-type failure() :: {error, closed | timeout | badarg | not_owner | system_limit | inet:posix()}.
+
+-define(SOCKET(Handle), {'$inet', ?MODULE, Handle}).
+%% The longest that `receive ... after` takes.
+-define(MAX_TIMEOUT, 16#ffffffff).
+%% How long close waits for queued output, and how long for the first sign of progress.
+-define(CLOSE_MILLISECONDS, 180000).
+-define(PROGRESS_MILLISECONDS, 5000).
+
+%%% Making sockets
+
+-spec connect(Address :: term(), Port :: term(), Options :: list()) -> {ok, socket()} | failure();
+             (SockAddr :: map(), Options :: list(), timeout()) -> {ok, socket()} | failure().
+connect(#{family := Family} = SockAddr, Options, Timeout) when is_list(Options) ->
+    Timer = inet:start_timer(Timeout),
+    {_, KeptOptions} = gen_tcp_rs_opts:family(Options, SockAddr),
+    Connected = connect_address(Family, SockAddr, KeptOptions, inet:timeout(Timer)),
+    _ = inet:stop_timer(Timer),
+    einval_exits(Connected);
+connect(Address, Port, Options) ->
+    connect(Address, Port, Options, infinity).
+
+%% Tries the addresses of a name one by one, each with a socket of its own, within
+%% one time.
+-spec connect(Address :: term(), Port :: term(), Options :: list(), timeout()) ->
+          {ok, socket()} | failure().
+connect(Address, Port, Options, Timeout) ->
+    Timer = inet:start_timer(Timeout),
+    try
+        {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, Address),
+        Module = family_module(Family),
+        case Module:getaddrs(Address, Timer) of
+            {ok, IPs} ->
+                case Module:getserv(Port) of
+                    {ok, PortNumber} ->
+                        connect_first(IPs, PortNumber, Family, KeptOptions, Timer,
+                                      {error, einval});
+                    Error -> Error
+                end;
+            Error -> Error
+        end
+    of
+        Result -> einval_exits(Result)
+    catch
+        error:Reason:Stack -> exit({Reason, Stack})
+    after
+        inet:stop_timer(Timer)
+    end.
+
+%% As gen_tcp does: an einval of anything is the caller's fault.
+-spec einval_exits(Result) -> Result when Result :: {ok, socket()} | failure().
+einval_exits({error, einval}) -> exit(badarg);
+einval_exits(Result) -> Result.
+
+-spec connect_first([term()], inet:port_number(), family(), list(), false | reference(),
+                    failure()) -> {ok, socket()} | failure().
+connect_first([IP | IPs], Port, Family, Options, Timer, _LastError) ->
+    case connect_address(Family, IP, Port, Options, inet:timeout(Timer)) of
+        {ok, _Socket} = Connected -> Connected;
+        {error, einval} = Error -> Error;
+        {error, timeout} = Error -> Error;
+        {error, _} = Error -> connect_first(IPs, Port, Family, Options, Timer, Error)
+    end;
+connect_first([], _Port, _Family, _Options, _Timer, LastError) ->
+    LastError.
+
+%% One address, without a lookup.
+-spec connect_address(family(), Address :: term(), inet:port_number(), list(), timeout()) ->
+          {ok, socket()} | failure().
+connect_address(Family, Address, Port, Options, Timeout) ->
+    case gen_tcp_rs_opts:connect(Family, Options) of
+        {ok, Config} ->
+            case gen_tcp_rs_opts:sockaddr(Family, Address, Port) of
+                badarg -> {error, einval};
+                SockAddr -> connect_socket(Config, SockAddr, Timeout)
+            end;
+        badarg -> exit(badarg)
+    end.
+
+-spec connect_address(family(), SockAddr :: map(), list(), timeout()) ->
+          {ok, socket()} | failure().
+connect_address(Family, SockAddr, Options, Timeout) ->
+    connect_address(Family, SockAddr, 0, Options, Timeout).
+
+-spec connect_socket(gen_tcp_rs_opts:config(), gen_tcp_rs_opts:sockaddr(), timeout()) ->
+          {ok, socket()} | failure().
+connect_socket(Config, SockAddr, Timeout) ->
+    Ref = make_ref(),
+    case gen_tcp_rs_nif:connect(Config, SockAddr, Ref) of
+        {ok, Handle} ->
+            {ok, ?SOCKET(Handle)};
+        {wait, Handle} ->
+            receive
+                {Ref, ok} -> {ok, ?SOCKET(Handle)};
+                {Ref, Error} -> Error
+            after at_most(Timeout) ->
+                    case gen_tcp_rs_nif:cancel(Handle, Ref) of
+                        true ->
+                            ok = gen_tcp_rs_nif:abandon(Handle),
+                            {error, timeout};
+                        false ->
+                            receive
+                                {Ref, ok} -> {ok, ?SOCKET(Handle)};
+                                {Ref, Error} -> Error
+                            end
+                    end
+            end;
+        badarg ->
+            exit(badarg);
+        Error ->
+            Error
+    end.
+
+-spec listen(Port :: term(), Options :: list()) -> {ok, socket()} | failure().
+listen(Port, Options) ->
+    {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, any),
+    case (family_module(Family)):getserv(Port) of
+        {ok, PortNumber} -> listen_family(Family, PortNumber, KeptOptions);
+        {error, einval} -> exit(badarg);
+        Error -> Error
+    end.
+
+-spec listen_family(family(), inet:port_number(), list()) -> {ok, socket()} | failure().
+listen_family(Family, Port, Options) ->
+    case gen_tcp_rs_opts:listen(Family, Port, Options) of
+        {ok, Config, Backlog} -> opened(gen_tcp_rs_nif:listen(Config, Backlog));
+        badarg -> exit(badarg)
+    end.
+
+-spec fdopen(Fd :: non_neg_integer(), Options :: list()) -> {ok, socket()} | failure().
+fdopen(Fd, Options) ->
+    {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, any),
+    fdopen_family(Family, Fd, KeptOptions).
+
+-spec fdopen_family(family(), Fd :: non_neg_integer(), Options :: list()) ->
+          {ok, socket()} | failure().
+fdopen_family(Family, Fd, Options) ->
+    {ok, Config} = gen_tcp_rs_opts:fdopen(Family, Fd, Options),
+    opened(gen_tcp_rs_nif:take_over(Config)).
+
+-spec opened({ok, gen_tcp_rs_nif:handle()} | badarg | failure()) -> {ok, socket()} | failure().
+opened({ok, Handle}) -> {ok, ?SOCKET(Handle)};
+opened(badarg) -> exit(badarg);
+opened(Error) -> Error.
+
+%% OTP's own module of a family looks names and services up.
+-spec family_module(family()) -> module().
+family_module(inet) -> inet_tcp;
+family_module(inet6) -> inet6_tcp;
+family_module(local) -> local_tcp.
+
+-spec accept(socket()) -> {ok, socket()} | failure().
+accept(Socket) -> accept(Socket, infinity).
+
+%% A connection stays in the kernel's backlog until an acceptor that is still there
+%% takes it. A negative time is infinite, as it is with the port driver.
+-spec accept(socket(), timeout()) -> {ok, socket()} | failure().
+accept(?SOCKET(Handle), infinity) -> accept_until(Handle, infinity);
+accept(?SOCKET(Handle), Timeout) when is_integer(Timeout) ->
+    accept_until(Handle, deadline(Timeout)).
+
+-spec accept_until(gen_tcp_rs_nif:handle(), infinity | integer()) -> {ok, socket()} | failure().
+accept_until(Handle, Deadline) ->
+    Ref = make_ref(),
+    case gen_tcp_rs_nif:accept(Handle, Ref) of
+        {ok, Accepted} ->
+            {ok, ?SOCKET(Accepted)};
+        wait ->
+            receive
+                {Ref, ready} -> accept_until(Handle, Deadline);
+                {Ref, Error} -> Error
+            after remaining(Deadline) ->
+                    case gen_tcp_rs_nif:cancel(Handle, Ref) of
+                        true -> {error, timeout};
+                        false ->
+                            receive
+                                {Ref, ready} -> accept_until(Handle, Deadline);
+                                {Ref, Error} -> Error
+                            end
+                    end
+            end;
+        Error ->
+            Error
+    end.
+
+%%% The data
+
+%% Nothing is received while the data or what it is queued behind fits: the cost of
+%% a send does not depend on the mailbox.
+-spec send(socket(), iodata()) -> ok | failure().
+send(?SOCKET(Handle), Data) ->
+    case gen_tcp_rs_nif:send(Handle, Data, false) of
+        ok -> ok;
+        {wait, IsQueued, Timeout, Close} ->
+            await_send(Handle, Data, IsQueued, deadline(Timeout), Close);
+        Error -> Error
+    end.
+
+-spec await_send(gen_tcp_rs_nif:handle(), iodata(), boolean(), infinity | integer(),
+                 boolean()) -> ok | failure().
+await_send(Handle, Data, IsQueued, Deadline, Close) ->
+    Ref = make_ref(),
+    case gen_tcp_rs_nif:await_send(Handle, Ref, IsQueued) of
+        wait ->
+            receive
+                {Ref, ok} -> ok;
+                {Ref, ready} -> send_again(Handle, Data, Deadline, Close);
+                {Ref, Error} -> Error
+            after remaining(Deadline) ->
+                    case gen_tcp_rs_nif:send_timed_out(Handle, Ref, Close) of
+                        true ->
+                            send_timed_out(Handle, Data, IsQueued, Close);
+                        false ->
+                            receive
+                                {Ref, ok} -> ok;
+                                {Ref, ready} -> send_again(Handle, Data, Deadline, Close);
+                                {Ref, Error} -> Error
+                            end
+                    end
+            end;
+        ok when IsQueued -> ok;
+        ok -> send_again(Handle, Data, Deadline, Close);
+        Error -> Error
+    end.
+
+%% The turn of data that is not queued has come.
+-spec send_again(gen_tcp_rs_nif:handle(), iodata(), infinity | integer(), boolean()) ->
+          ok | failure().
+send_again(Handle, Data, Deadline, Close) ->
+    case gen_tcp_rs_nif:send(Handle, Data, false) of
+        ok -> ok;
+        {wait, IsQueued, _Timeout, _Close} ->
+            await_send(Handle, Data, IsQueued, Deadline, Close);
+        Error -> Error
+    end.
+
+%% A send that timed out is delivered later, all of it: also the one whose turn had
+%% not come.
+-spec send_timed_out(gen_tcp_rs_nif:handle(), iodata(), boolean(), boolean()) ->
+          {error, timeout}.
+send_timed_out(Handle, Data, false, false) ->
+    _ = gen_tcp_rs_nif:send(Handle, Data, true),
+    {error, timeout};
+send_timed_out(_Handle, _Data, _IsQueued, _Close) ->
+    {error, timeout}.
+
+-spec recv(socket(), non_neg_integer()) -> {ok, term()} | failure().
+recv(Socket, Length) -> recv(Socket, Length, infinity).
+
+%% The bytes stay in the socket until a recv that is still there takes them. A
+%% negative time is infinite.
+-spec recv(socket(), non_neg_integer(), timeout()) -> {ok, term()} | failure().
+recv(?SOCKET(Handle), Length, infinity) when is_integer(Length), Length >= 0 ->
+    recv_until(Handle, Length, infinity);
+recv(?SOCKET(Handle), Length, Timeout) when is_integer(Length), Length >= 0,
+                                            is_integer(Timeout) ->
+    recv_until(Handle, Length, deadline(Timeout)).
+
+-spec recv_until(gen_tcp_rs_nif:handle(), non_neg_integer(), infinity | integer()) ->
+          {ok, term()} | failure().
+recv_until(Handle, Length, Deadline) ->
+    Ref = make_ref(),
+    case gen_tcp_rs_nif:recv(Handle, min(Length, ?MAX_TIMEOUT), Ref) of
+        wait ->
+            receive
+                {Ref, ready} -> recv_until(Handle, Length, Deadline);
+                {Ref, Error} -> Error
+            after remaining(Deadline) ->
+                    case gen_tcp_rs_nif:cancel(Handle, Ref) of
+                        true -> {error, timeout};
+                        false ->
+                            receive
+                                {Ref, ready} -> recv_until(Handle, Length, Deadline);
+                                {Ref, Error} -> Error
+                            end
+                    end
+            end;
+        Result ->
+            Result
+    end.
+
+-spec unrecv(socket(), iodata()) -> ok | failure().
+unrecv(?SOCKET(Handle), Data) -> gen_tcp_rs_nif:unrecv(Handle, Data).
+
+%% file:sendfile/5 reads and sends where this is not supported.
+-spec sendfile(socket(), term(), non_neg_integer(), non_neg_integer()) -> {error, enotsup}.
+sendfile(?SOCKET(_Handle), _File, _Offset, _Bytes) -> {error, enotsup}.
+
+%%% The end
+
+-spec shutdown(socket(), read | write | read_write) -> ok | failure().
+shutdown(?SOCKET(Handle), How) when How =:= read; How =:= write; How =:= read_write ->
+    gen_tcp_rs_nif:shutdown(Handle, How).
+
+%% Waits for queued output as the port driver does: as long as there is progress, for
+%% at most three minutes or the time of `linger`. What is left is written later.
+-spec close(socket()) -> ok.
+close(?SOCKET(Handle) = Socket) ->
+    case gen_tcp_rs_nif:close(Handle) of
+        ok -> ok;
+        {linger, infinity} -> drain(Handle, ?CLOSE_MILLISECONDS);
+        {linger, Seconds} -> drain(Handle, Seconds * 1000)
+    end,
+    receive {tcp_closed, Socket} -> ok after 0 -> ok end.
+
+-spec drain(gen_tcp_rs_nif:handle(), non_neg_integer()) -> ok.
+drain(Handle, Milliseconds) ->
+    Queued = gen_tcp_rs_nif:queued(Handle),
+    Ref = make_ref(),
+    case gen_tcp_rs_nif:await_drained(Handle, Ref) of
+        ok -> ok;
+        wait -> await_drained(Handle, Ref, Queued, deadline(Milliseconds))
+    end,
+    gen_tcp_rs_nif:abandon(Handle).
+
+-spec await_drained(gen_tcp_rs_nif:handle(), reference(), non_neg_integer(), integer()) -> ok.
+await_drained(Handle, Ref, Queued, Deadline) ->
+    Time = min(remaining(Deadline), ?PROGRESS_MILLISECONDS),
+    receive
+        {Ref, _} -> ok
+    after Time ->
+            case gen_tcp_rs_nif:queued(Handle) of
+                Less when Less =/= Queued, Time =:= ?PROGRESS_MILLISECONDS ->
+                    await_drained(Handle, Ref, Queued, Deadline);
+                _ ->
+                    case gen_tcp_rs_nif:cancel(Handle, Ref) of
+                        true -> ok;
+                        false -> receive {Ref, _} -> ok end
+                    end
+            end
+    end.
+
+%% Closes every socket as the death of its owner would, waits for queued output, and
+%% ends the poller threads.
+-spec stop_all(non_neg_integer()) -> ok.
+stop_all(Milliseconds) ->
+    lists:foreach(fun gen_tcp_rs_nif:abandon/1, gen_tcp_rs_nif:sockets()),
+    Ref = make_ref(),
+    await_all_closed(Ref, gen_tcp_rs_nif:await_all_closed(Ref), deadline(Milliseconds)),
+    gen_tcp_rs_nif:stop().
+
+-spec await_all_closed(reference(), non_neg_integer(), integer()) -> ok.
+await_all_closed(_Ref, 0, _Deadline) -> ok;
+await_all_closed(Ref, Pollers, Deadline) ->
+    receive
+        {Ref, ready} -> await_all_closed(Ref, Pollers - 1, Deadline)
+    after remaining(Deadline) -> ok
+    end.
+
+%%% The owner
+
+%% All messages of the socket that the old owner has move to the new one, in order.
+%% They are sent as the socket's own are, so that those can't overtake them.
+-spec controlling_process(socket(), pid()) -> ok | failure().
+controlling_process(?SOCKET(_Handle) = Socket, NewOwner) when node(NewOwner) =/= node() ->
+    %% Who is no owner is told so first.
+    case controlling_process(Socket, self()) of
+        ok -> {error, badarg};
+        Error -> Error
+    end;
+controlling_process(?SOCKET(Handle) = Socket, NewOwner) when is_pid(NewOwner) ->
+    case gen_tcp_rs_nif:begin_transfer(Handle, NewOwner) of
+        {ok, Active} ->
+            case is_process_alive(NewOwner) of
+                true ->
+                    ok = forward(Socket, NewOwner),
+                    transfer(Handle, NewOwner, Active);
+                false ->
+                    _ = gen_tcp_rs_nif:finish_transfer(Handle, self(), Active),
+                    {error, badarg}
+            end;
+        owner -> ok;
+        Error -> Error
+    end.
+
+-spec transfer(gen_tcp_rs_nif:handle(), pid(), false | gen_tcp_rs_nif:active()) ->
+          ok | failure().
+transfer(Handle, NewOwner, Active) ->
+    case gen_tcp_rs_nif:finish_transfer(Handle, NewOwner, Active) of
+        ok -> ok;
+        %% Its tcp_closed has moved with the rest.
+        {error, closed} -> ok;
+        {error, badarg} ->
+            _ = gen_tcp_rs_nif:finish_transfer(Handle, self(), Active),
+            {error, badarg}
+    end.
+
+-spec forward(socket(), pid()) -> ok.
+forward(Socket, NewOwner) ->
+    receive
+        {tcp, Socket, _} = Message -> forward(Socket, NewOwner, Message);
+        {http, Socket, _} = Message -> forward(Socket, NewOwner, Message);
+        {Socket, {data, _}} = Message -> forward(Socket, NewOwner, Message);
+        {ssl_tls, Socket, _, _, _} = Message -> forward(Socket, NewOwner, Message);
+        {tcp_passive, Socket} = Message -> forward(Socket, NewOwner, Message);
+        {tcp_error, Socket, _} = Message -> forward(Socket, NewOwner, Message);
+        {tcp_closed, Socket} = Message -> forward(Socket, NewOwner, Message)
+    after 0 -> ok
+    end.
+
+-spec forward(socket(), pid(), tuple()) -> ok.
+forward(Socket, NewOwner, Message) ->
+    _ = gen_tcp_rs_nif:forward(NewOwner, Message),
+    forward(Socket, NewOwner).
+
+%%% Options and information
+
+-spec setopts(socket(), list()) -> ok | failure().
+setopts(?SOCKET(Handle), [{active, _}] = Options) ->
+    gen_tcp_rs_nif:setopts(Handle, Options);
+setopts(?SOCKET(Handle), Options) ->
+    gen_tcp_rs_nif:setopts(Handle, gen_tcp_rs_opts:setopts(Options)).
+
+-spec getopts(socket(), list()) -> {ok, list()} | failure().
+getopts(?SOCKET(Handle), Names) when is_list(Names) ->
+    case gen_tcp_rs_nif:getopts(Handle, Names) of
+        {ok, Options} -> {ok, gen_tcp_rs_opts:getopts_result(Options)};
+        Error -> Error
+    end.
+
+-spec getstat(socket(), [inet:stat_option()]) ->
+          {ok, [{inet:stat_option(), non_neg_integer()}]} | failure().
+getstat(?SOCKET(Handle), Names) when is_list(Names) ->
+    gen_tcp_rs_nif:getstat(Handle, Names).
+
+-spec sockname(socket()) -> {ok, term()} | failure().
+sockname(?SOCKET(Handle)) -> gen_tcp_rs_nif:sockname(Handle).
+
+-spec peername(socket()) -> {ok, term()} | failure().
+peername(?SOCKET(Handle)) -> gen_tcp_rs_nif:peername(Handle).
+
+-spec socknames(socket()) -> {ok, [term()]} | failure().
+socknames(Socket) -> one_name(sockname(Socket)).
+
+-spec peernames(socket()) -> {ok, [term()]} | failure().
+peernames(Socket) -> one_name(peername(Socket)).
+
+-spec one_name({ok, term()} | failure()) -> {ok, [term()]} | failure().
+one_name({ok, Name}) -> {ok, [Name]};
+one_name(Error) -> Error.
+
+-spec getfd(socket()) -> {ok, non_neg_integer()} | failure().
+getfd(?SOCKET(Handle)) -> gen_tcp_rs_nif:getfd(Handle).
+
+%% The keys of both of OTP's backends, as far as there is something to say.
+-spec info(socket()) -> map().
+info(?SOCKET(Handle)) ->
+    #{state := State, num_acceptors := Acceptors, num_readers := Readers,
+      num_writers := Writers, family := Family} = Info = gen_tcp_rs_nif:info(Handle),
+    Busy = [accepting || Acceptors > 0] ++ [reading || Readers > 0],
+    case State of
+        closed ->
+            #{states => [closed], rstates => [closed], wstates => [closed]};
+        _ ->
+            States = states(State),
+            maps:merge(
+              maps:with([owner, active, counters, num_acceptors, num_readers, num_writers],
+                         Info),
+              #{states => States ++ Busy,
+                rstates => rstates(State) ++ Busy,
+                wstates => wstates(State) ++ [writing || Writers > 0],
+                domain => Family, type => stream, protocol => protocol(Family),
+                output => maps:get(num_queued, Info)})
+    end.
+
+-spec states(atom()) -> [atom()].
+states(connecting) -> [connecting, open];
+states(connected) -> [connected, open];
+states(listening) -> [listen, open];
+states(disconnected) -> [].
+
+-spec rstates(atom()) -> [atom()].
+rstates(listening) -> [bound, listening];
+rstates(connected) -> [connected];
+rstates(connecting) -> [connecting];
+rstates(disconnected) -> [closed].
+
+-spec wstates(atom()) -> [atom()].
+wstates(listening) -> [];
+wstates(State) -> rstates(State).
+
+-spec protocol(family()) -> ip | tcp.
+protocol(local) -> ip;
+protocol(_Family) -> tcp.
+
+-spec monitor(socket()) -> reference().
+monitor(?SOCKET(Handle) = Socket) ->
+    Ref = make_ref(),
+    case gen_tcp_rs_nif:monitor(Handle, Ref) of
+        true -> ok;
+        false -> self() ! {'DOWN', Ref, port, Socket, noproc}
+    end,
+    Ref.
+
+-spec cancel_monitor(reference()) -> boolean().
+cancel_monitor(Ref) when is_reference(Ref) -> gen_tcp_rs_nif:cancel_monitor(Ref).
+
+-spec socket_to_list(socket()) -> string().
+socket_to_list(?SOCKET(Handle)) ->
+    "#Ref" ++ Numbers = erlang:ref_to_list(Handle),
+    "#Socket" ++ Numbers.
+
+%% What inet:i/0 shows.
+-spec which_packet_type(socket()) -> {ok, atom()} | failure().
+which_packet_type(Socket) ->
+    case getopts(Socket, [packet]) of
+        {ok, [{packet, Type}]} when is_atom(Type) -> {ok, Type};
+        {ok, [{packet, Size}]} -> {ok, list_to_atom(integer_to_list(Size))};
+        Error -> Error
+    end.
+
+-spec which_sockets() -> [socket()].
+which_sockets() -> [?SOCKET(Handle) || Handle <- gen_tcp_rs_nif:sockets()].
+
+%%% Time
+
+%% A negative time is infinite.
+-spec deadline(timeout() | neg_integer()) -> infinity | integer().
+deadline(infinity) -> infinity;
+deadline(Timeout) when Timeout < 0 -> infinity;
+deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
+
+-spec remaining(infinity | integer()) -> timeout().
+remaining(infinity) -> infinity;
+remaining(Deadline) -> at_most(max(0, Deadline - erlang:monotonic_time(millisecond))).
+
+-spec at_most(timeout()) -> timeout().
+at_most(infinity) -> infinity;
+at_most(Timeout) -> min(Timeout, ?MAX_TIMEOUT).

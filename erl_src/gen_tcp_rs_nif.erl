@@ -1,0 +1,145 @@
+%% The functions of the native library. A handle is a reference to one socket, a
+%% Ref one that the caller made for this call: where a function answers `wait`,
+%% exactly one message {Ref, Answer} comes, unless cancel/2 takes the wait back.
+%% What each does is written at its native side, native/nif/src/nif.rs.
+-module(gen_tcp_rs_nif).
+
+-export([connect/3, listen/2, take_over/1, accept/2]).
+-export([recv/3, unrecv/2, send/3, await_send/3, send_timed_out/3, cancel/2]).
+-export([shutdown/2, close/1, await_drained/2, queued/1, abandon/1]).
+-export([setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1]).
+-export([begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1]).
+-export([sockets/0, await_all_closed/1, stop/0]).
+
+-export_type([handle/0, active/0]).
+
+-on_load(load/0).
+
+-nifs([connect/3, listen/2, take_over/1, accept/2,
+       recv/3, unrecv/2, send/3, await_send/3, send_timed_out/3, cancel/2,
+       shutdown/2, close/1, await_drained/2, queued/1, abandon/1,
+       setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1,
+       begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
+       sockets/0, await_all_closed/1, stop/0]).
+
+-opaque handle() :: reference().
+-type active() :: boolean() | once | 1..32767.
+-type failure() :: {error, closed | timeout | badarg | not_owner | inet:posix()}.
+-type address() :: {inet:ip_address(), inet:port_number()} | {local, binary()}.
+
+-spec load() -> ok | {error, term()}.
+load() ->
+    erlang:load_nif(filename:join(priv_dir(), "gen_tcp_rs"), 0).
+
+%% An application's directory, or, where code runs from a bare ebin, the one beside it.
+-spec priv_dir() -> file:filename_all().
+priv_dir() ->
+    case code:priv_dir(gen_tcp_rs) of
+        {error, bad_name} ->
+            Ebin = filename:dirname(code:which(?MODULE)),
+            filename:join(filename:dirname(Ebin), "priv");
+        Directory ->
+            Directory
+    end.
+
+-spec connect(gen_tcp_rs_opts:config(), gen_tcp_rs_opts:sockaddr(), reference()) ->
+          {ok | wait, handle()} | badarg | failure().
+connect(_Config, _Address, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec listen(gen_tcp_rs_opts:config(), non_neg_integer()) -> {ok, handle()} | badarg | failure().
+listen(_Config, _Backlog) -> erlang:nif_error(not_loaded).
+
+-spec take_over(gen_tcp_rs_opts:config()) -> {ok, handle()} | badarg | failure().
+take_over(_Config) -> erlang:nif_error(not_loaded).
+
+%% Answer: ready, to be called again; {error, Reason}.
+-spec accept(handle(), reference()) -> {ok, handle()} | wait | failure().
+accept(_Handle, _Ref) -> erlang:nif_error(not_loaded).
+
+%% Answer: ready, to be called again; {error, Reason}.
+-spec recv(handle(), non_neg_integer(), reference()) -> {ok, term()} | wait | failure().
+recv(_Handle, _Length, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec unrecv(handle(), iodata()) -> ok | failure().
+unrecv(_Handle, _Data) -> erlang:nif_error(not_loaded).
+
+%% {wait, IsQueued, SendTimeout, SendTimeoutClose}: call await_send/3.
+-spec send(handle(), iodata(), Force :: boolean()) ->
+          ok | {wait, boolean(), timeout(), boolean()} | failure().
+send(_Handle, _Data, _Force) -> erlang:nif_error(not_loaded).
+
+%% Answer: ok, the queued data is on its way; ready, to be sent again; {error, Reason}.
+-spec await_send(handle(), reference(), IsQueued :: boolean()) -> ok | wait | failure().
+await_send(_Handle, _Ref, _IsQueued) -> erlang:nif_error(not_loaded).
+
+-spec send_timed_out(handle(), reference(), Close :: boolean()) -> boolean().
+send_timed_out(_Handle, _Ref, _Close) -> erlang:nif_error(not_loaded).
+
+%% False: the answer is in the mailbox.
+-spec cancel(handle(), reference()) -> boolean().
+cancel(_Handle, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec shutdown(handle(), read | write | read_write) -> ok | failure().
+shutdown(_Handle, _How) -> erlang:nif_error(not_loaded).
+
+%% {linger, Seconds}: output is queued, the socket is still open.
+-spec close(handle()) -> ok | {linger, timeout()}.
+close(_Handle) -> erlang:nif_error(not_loaded).
+
+%% Answer: ready, nothing is queued any more.
+-spec await_drained(handle(), reference()) -> ok | wait.
+await_drained(_Handle, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec queued(handle()) -> non_neg_integer().
+queued(_Handle) -> erlang:nif_error(not_loaded).
+
+-spec abandon(handle()) -> ok.
+abandon(_Handle) -> erlang:nif_error(not_loaded).
+
+-spec setopts(handle(), list()) -> ok | failure().
+setopts(_Handle, _Options) -> erlang:nif_error(not_loaded).
+
+-spec getopts(handle(), list()) -> {ok, list()} | failure().
+getopts(_Handle, _Names) -> erlang:nif_error(not_loaded).
+
+-spec getstat(handle(), [inet:stat_option()]) ->
+          {ok, [{inet:stat_option(), non_neg_integer()}]} | failure().
+getstat(_Handle, _Names) -> erlang:nif_error(not_loaded).
+
+-spec sockname(handle()) -> {ok, address()} | failure().
+sockname(_Handle) -> erlang:nif_error(not_loaded).
+
+-spec peername(handle()) -> {ok, address()} | failure().
+peername(_Handle) -> erlang:nif_error(not_loaded).
+
+-spec getfd(handle()) -> {ok, non_neg_integer()} | failure().
+getfd(_Handle) -> erlang:nif_error(not_loaded).
+
+-spec info(handle()) -> #{state := atom(), owner := pid(), atom() => term()}.
+info(_Handle) -> erlang:nif_error(not_loaded).
+
+-spec begin_transfer(handle(), pid()) -> {ok, false | active()} | owner | failure().
+begin_transfer(_Handle, _NewOwner) -> erlang:nif_error(not_loaded).
+
+-spec forward(pid(), term()) -> boolean().
+forward(_NewOwner, _Message) -> erlang:nif_error(not_loaded).
+
+-spec finish_transfer(handle(), pid(), false | active()) -> ok | failure().
+finish_transfer(_Handle, _NewOwner, _Active) -> erlang:nif_error(not_loaded).
+
+%% False: the socket is closed.
+-spec monitor(handle(), reference()) -> boolean().
+monitor(_Handle, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec cancel_monitor(reference()) -> boolean().
+cancel_monitor(_Ref) -> erlang:nif_error(not_loaded).
+
+-spec sockets() -> [handle()].
+sockets() -> erlang:nif_error(not_loaded).
+
+%% So many answers come: ready.
+-spec await_all_closed(reference()) -> non_neg_integer().
+await_all_closed(_Ref) -> erlang:nif_error(not_loaded).
+
+-spec stop() -> ok.
+stop() -> erlang:nif_error(not_loaded).

@@ -1,0 +1,195 @@
+//! The world of the sockets as the VM is it: handles are resources, waiting calls are
+//! references, the owner gets messages.
+
+use crate::atoms;
+use crate::block::VmBlock;
+use crate::encode::{Delivery, delivery};
+use crate::errors::reason;
+use crate::iodata::Kept;
+use crate::message::{self, Pid, Tag, tuple};
+use net::option::Deliver;
+use net::{Endpoint, Event, Failure, Form, Host, Reply};
+use parking_lot::Mutex;
+use proto::Framing;
+use rustler::sys::{ErlNifTerm, c_void, enif_make_resource};
+use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc};
+use std::collections::HashSet;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The resource that a handle term refers to.
+pub(crate) struct Socket(Endpoint<Beam>);
+
+#[rustler::resource_impl]
+impl Resource for Socket {
+    const IMPLEMENTS_DOWN: bool = true;
+
+    /// The VM calls this without any of our locks held.
+    fn down<'a>(&'a self, _env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
+        let pid = Pid::from(pid);
+        self.host().acceptors.lock().remove(&pid);
+        self.process_down(pid);
+    }
+}
+
+impl Deref for Socket {
+    type Target = Endpoint<Beam>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// A counted reference to a socket.
+#[derive(Clone)]
+pub(crate) struct Handle(pub(crate) ResourceArc<Socket>);
+
+impl Deref for Handle {
+    type Target = Endpoint<Beam>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.0
+    }
+}
+
+impl Handle {
+    /// Watches the process that owns the socket. False: it is gone.
+    pub(crate) fn watch_owner(&self, env: Env<'_>, owner: Pid) -> bool {
+        let Some(monitor) = env.monitor(&self.0, owner.local()) else {
+            self.process_down(owner);
+            return false;
+        };
+        let previous = self.host().owner.lock().replace(monitor);
+        if let Some(previous) = previous {
+            env.demonitor(&self.0, &previous);
+        }
+        true
+    }
+
+    /// The socket has closed: its owner's end means nothing any more.
+    pub(crate) fn unwatch_owner(&self, env: Env<'_>) {
+        let monitor = self.host().owner.lock().take();
+        if let Some(monitor) = monitor {
+            env.demonitor(&self.0, &monitor);
+        }
+    }
+
+    /// Watches a process that waits in accept, once in its life.
+    pub(crate) fn watch_acceptor(&self, env: Env<'_>, acceptor: Pid) {
+        if self.owner() == acceptor || !self.host().acceptors.lock().insert(acceptor) {
+            return;
+        }
+        if env.monitor(&self.0, acceptor.local()).is_none() {
+            self.process_down(acceptor);
+        }
+    }
+}
+
+/// What the VM knows of one socket.
+#[derive(Default)]
+pub(crate) struct Beam {
+    /// The resource, from its making on.
+    object: AtomicPtr<c_void>,
+    owner: Mutex<Option<Monitor>>,
+    /// The processes that were watched for waiting in accept, and still live.
+    acceptors: Mutex<HashSet<Pid>>,
+}
+
+impl Beam {
+    /// `{'$inet', gen_tcp_rs, Handle}`: equal in every message and to what the user has.
+    pub(crate) fn socket_term(&self, env: Env<'_>) -> ErlNifTerm {
+        let object = self.object.load(Ordering::Relaxed);
+        // SAFETY: whoever reaches an endpoint holds its resource.
+        let handle = unsafe { enif_make_resource(env.as_c_arg(), object) };
+        let module = atoms::gen_tcp_rs().as_c_arg();
+        tuple(env, &[atoms::inet_socket().as_c_arg(), module, handle])
+    }
+
+    fn message(
+        &self,
+        env: Env<'_>,
+        form: Form,
+        framing: &mut Framing,
+        event: Event<'_, VmBlock>,
+    ) -> ErlNifTerm {
+        let socket = self.socket_term(env);
+        let tag = |atom: rustler::Atom| atom.as_c_arg();
+        match event {
+            Event::Data(payload) => match delivery(env, form, framing, payload) {
+                Delivery::Data(data) if form.deliver == Deliver::Port => {
+                    let data = tuple(env, &[tag(atoms::data()), data.as_c_arg()]);
+                    tuple(env, &[socket, data])
+                }
+                Delivery::Data(data) => tuple(env, &[tag(atoms::tcp()), socket, data.as_c_arg()]),
+                Delivery::Http(packet) => {
+                    tuple(env, &[tag(atoms::http()), socket, packet.as_c_arg()])
+                }
+                Delivery::Tls(content_type, version, data) => {
+                    let content_type = content_type.encode(env).as_c_arg();
+                    let version = version.encode(env).as_c_arg();
+                    let data = data.as_c_arg();
+                    tuple(env, &[tag(atoms::ssl_tls()), socket, content_type, version, data])
+                }
+            },
+            Event::Passive => tuple(env, &[tag(atoms::tcp_passive()), socket]),
+            Event::Closed => tuple(env, &[tag(atoms::tcp_closed()), socket]),
+            Event::Error(failure) => {
+                tuple(env, &[tag(atoms::tcp_error()), socket, tag(reason(failure))])
+            }
+        }
+    }
+}
+
+impl Host for Beam {
+    type Pid = Pid;
+    type Tag = Tag;
+    type Handle = Handle;
+    type Block = VmBlock;
+    type Kept = Kept;
+
+    fn adopt(endpoint: Endpoint<Self>) -> Handle {
+        let resource = ResourceArc::new(Socket(endpoint));
+        let object = resource.as_c_arg().cast_mut();
+        resource.host().object.store(object, Ordering::Relaxed);
+        Handle(resource)
+    }
+
+    fn deliver(
+        &self,
+        owner: Pid,
+        form: Form,
+        framing: &mut Framing,
+        event: Event<'_, VmBlock>,
+    ) {
+        // An owner that has gone takes the socket with it, by its monitor.
+        message::send(owner, |env| self.message(env, form, framing, event));
+    }
+
+    /// `{Ref, ready | ok | {error, Reason}}`.
+    fn reply(pid: Pid, tag: Tag, reply: Reply) -> bool {
+        tag.send(pid, |env, reference| {
+            let answer = match reply {
+                Reply::Ready => atoms::ready().as_c_arg(),
+                Reply::Done => atoms::ok().as_c_arg(),
+                Reply::Failed(failure) => {
+                    tuple(env, &[atoms::error().as_c_arg(), reason(failure).as_c_arg()])
+                }
+            };
+            tuple(env, &[reference, answer])
+        })
+    }
+
+    fn is_alive(pid: Pid) -> bool {
+        pid.is_alive()
+    }
+
+    /// `{'DOWN', Ref, port, S, Reason}`.
+    fn down(&self, pid: Pid, monitor: Tag, failure: Option<Failure>) {
+        monitor.send(pid, |env, reference| {
+            let why = failure.map_or(atoms::normal(), reason).as_c_arg();
+            let socket = self.socket_term(env);
+            let (down, port) = (atoms::down().as_c_arg(), atoms::port().as_c_arg());
+            tuple(env, &[down, reference, port, socket, why])
+        });
+    }
+}
