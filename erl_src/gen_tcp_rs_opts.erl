@@ -165,6 +165,7 @@ option({backlog, Backlog}, listen, Seen) ->
     Seen#seen{backlog = Backlog};
 option({protocol, Protocol}, _Call, Seen) when Protocol =:= tcp; Protocol =:= mptcp ->
     Seen#seen{protocol = Protocol};
+option({protocol, _Other}, _Call, _Seen) -> badarg;
 option({Ignored, _}, _Call, Seen) when Ignored =:= inet_backend; Ignored =:= tcp_module ->
     Seen;
 option(Option, _Call, #seen{options = Options} = Seen) ->
