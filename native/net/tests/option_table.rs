@@ -5,7 +5,9 @@ mod sockets;
 use std::os::fd::AsFd;
 
 use net::Family;
-use net::option::{KernelOption, Reading, Refusal, Refused, Row, TABLE, Target, Value, kernel};
+use net::option::{
+    Calls, KernelOption, Reading, Refusal, Refused, Row, TABLE, Target, Value, kernel,
+};
 use sockets::{accept, get, listen, open, row, set_only, value};
 
 /// The sockets that have an option.
@@ -261,4 +263,52 @@ fn rows_name_the_right_options() {
         let option = kernel_option(row(name)).unwrap();
         assert_eq!((option.level, option.option), (level, number), "{name}");
     }
+}
+
+/// The manual has each option with the calls that take it, and no other.
+#[test]
+fn the_manual_is_complete() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/options.md");
+    let manual = std::fs::read_to_string(path).unwrap();
+    let (settable, opening) = manual.split_once("## How to open").unwrap();
+    let mut documented = Vec::new();
+    for line in settable.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = line
+            .split(" | ")
+            .map(|cell| cell.trim_matches(['|', ' ']))
+            .collect();
+        let calls = |cell: &&str| cell.starts_with(['C', 'L', 'S', 'G']) && cell.len() <= 4;
+        let Some(calls) = cells.iter().copied().find(calls) else {
+            continue; // The heads of the tables.
+        };
+        let names = cells[0]
+            .split([',', ';'])
+            .map(|name| name.trim_matches([' ', '`']));
+        documented.extend(names.map(|name| (name, calls)));
+    }
+    for row in TABLE.iter().filter(|row| row.name != "netns") {
+        let calls: String = [
+            ('C', Calls::CONNECT),
+            ('L', Calls::LISTEN),
+            ('S', Calls::SET),
+            ('G', Calls::GET),
+        ]
+        .into_iter()
+        .filter(|(_, call)| row.calls.contain(*call))
+        .map(|(letter, _)| letter)
+        .collect();
+        assert!(
+            documented.contains(&(row.name, &calls)),
+            "{} {calls}",
+            row.name
+        );
+    }
+    for (name, _) in documented {
+        let is_no_row = matches!(name, "raw" | "list" | "binary");
+        assert!(
+            is_no_row || Row::named(name).is_some(),
+            "{name} is not in the table"
+        );
+    }
+    assert!(opening.contains("\n| netns |"));
 }
