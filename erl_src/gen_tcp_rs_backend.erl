@@ -73,6 +73,13 @@ prepare(Directory) ->
 %% the default is set if the node was started with `-kernel inet_backend rs`.
 -spec start() -> ok | {error, refusal()}.
 start() ->
+    case library() of
+        ok -> start_overlay();
+        {error, _Refusal} = Error -> Error
+    end.
+
+-spec start_overlay() -> ok | {error, refusal()}.
+start_overlay() ->
     Wanted = application:get_env(kernel, inet_backend) =:= {ok, rs},
     case application:get_env(gen_tcp_rs, overlay, true) of
         true when Wanted -> set_default(rs);
@@ -80,6 +87,15 @@ start() ->
         false when Wanted -> refuse(overlay_forbidden);
         false -> ok;
         Other -> refuse({bad_environment, {overlay, Other}})
+    end.
+
+%% A node that has no library shall learn it now, not from its first connection.
+-spec library() -> ok | {error, refusal()}.
+library() ->
+    try gen_tcp_rs:which_sockets() of
+        _Sockets -> ok
+    catch
+        error:undef -> refuse({no_library, filename:join(private_directory(), "gen_tcp_rs.so")})
     end.
 
 %% The extended inet stays: sockets may still be held, a start may follow, and to
@@ -325,6 +341,9 @@ explain(old_code_in_use) ->
 explain(overlay_forbidden) ->
     "the node was started with -kernel inet_backend rs, but {gen_tcp_rs, [{overlay, false}]}"
     " forbids to load the extended inet module that this needs.";
+explain({no_library, File}) ->
+    io_lib:format("the native library ~ts does not load: it is missing, or made for another"
+                  " system. See the error report of gen_tcp_rs_nif above.", [File]);
 explain({bad_environment, {Name, Value}}) ->
     io_lib:format("the environment says {~tp, ~tp}, which means nothing.", [Name, Value]).
 
@@ -340,6 +359,8 @@ advice(overlay_forbidden) ->
     "Remove one of the two.";
 advice({bad_environment, {overlay, _Value}}) ->
     "Use {overlay, true} or {overlay, false}.";
+advice({no_library, _File}) ->
+    "Build it on the system, or for the system, that runs it.";
 advice({not_written, _File, _Reason}) ->
     "Name a directory that can be written.";
 advice(_Reason) ->

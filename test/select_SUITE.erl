@@ -17,11 +17,15 @@
 -export([prepared_beam_needs_no_compiler/1, foreign_prepared_beam_is_ignored/1,
          no_compiler_is_explained/1, no_debug_info_is_explained/1,
          replaced_inet_is_explained/1, contradiction_is_explained/1,
-         bad_environment_is_explained/1, overlay_can_be_forbidden/1]).
+         bad_environment_is_explained/1, no_library_is_explained/1,
+         overlay_can_be_forbidden/1]).
 
 -define(LOOPBACK, {127, 0, 0, 1}).
 -define(LOOPBACK6, {0, 0, 0, 0, 0, 0, 0, 1}).
--define(DEADLINE, 15000).
+%% Long enough for a busy machine; a case that works never waits for it.
+-define(DEADLINE, 30000).
+%% For whatever may start a node or a compiler.
+-define(START_DEADLINE, 120000).
 
 all() ->
     [{group, Group} || {Group, _Properties, _Cases} <- groups()].
@@ -44,7 +48,8 @@ groups() ->
       [prepared_beam_needs_no_compiler, foreign_prepared_beam_is_ignored,
        no_compiler_is_explained, no_debug_info_is_explained,
        replaced_inet_is_explained, contradiction_is_explained,
-       bad_environment_is_explained, overlay_can_be_forbidden]}].
+       bad_environment_is_explained, no_library_is_explained,
+       overlay_can_be_forbidden]}].
 
 %% Two copies of the application: one whose priv/ has the extended inet prepared,
 %% one without.
@@ -245,10 +250,10 @@ default_leaves_epmd(Config) ->
     try
         %% The sockets of the node are looked at while it waits for the answer.
         Ask = fun(Function, Arguments, Code, Answer) ->
-            Call = spawn_monitor(fun() -> exit({result, peer:call(Peer, erl_epmd, Function, Arguments)}) end),
+            Call = spawn_monitor(fun() -> exit({result, call(Peer, erl_epmd, Function, Arguments)}) end),
             {ok, Epmd} = gen_tcp:accept(Listener, ?DEADLINE),
             {ok, <<Code, _/binary>>} = gen_tcp:recv(Epmd, 0, ?DEADLINE),
-            [] = peer:call(Peer, gen_tcp_rs, which_sockets, []),
+            [] = call(Peer, gen_tcp_rs, which_sockets, []),
             ok = inet:setopts(Epmd, [{packet, raw}]),
             ok = gen_tcp:send(Epmd, Answer),
             {Epmd, Call}
@@ -261,11 +266,11 @@ default_leaves_epmd(Config) ->
         ok = gen_tcp:close(Lookup),
         noport = result(LookupCall),
 
-        {ok, _Pid} = peer:call(Peer, erl_epmd, start, []),
+        {ok, _Pid} = call(Peer, erl_epmd, start, []),
         {Registration, RegisterCall} =
             Ask(register_node, ["fish", 17, inet], $x, <<$v, 0, 77:32>>),
         {ok, 77} = result(RegisterCall),
-        ok = peer:call(Peer, application, stop, [gen_tcp_rs]),
+        ok = call(Peer, application, stop, [gen_tcp_rs]),
         {error, timeout} = gen_tcp:recv(Registration, 0, 0)
     after
         ok = peer:stop(Peer)
@@ -458,6 +463,18 @@ bad_environment_is_explained(Config) ->
         true = mentions(Sentence, "{overlay, true} or {overlay, false}")
     end).
 
+%% An application whose native library doesn't load does not start.
+no_library_is_explained(Config) ->
+    Library = copy_application(filename:join(proplists:get_value(priv_dir, Config), "bare")),
+    File = filename:join([Library, "priv", "gen_tcp_rs.so"]),
+    ok = file:write_file(File, "no library"),
+    on_node(Config, [rs_node, {library, Library}], fun() ->
+        {{no_library, File}, Sentence} = refusal_of_start(),
+        true = mentions(Sentence, File),
+        stock = identity(),
+        inet = gen_tcp_rs_backend:default()
+    end).
+
 %% With {overlay, false} the application runs on a stock inet.
 overlay_can_be_forbidden(Config) ->
     Arguments = {args, ["-gen_tcp_rs", "overlay", "false"]},
@@ -510,8 +527,8 @@ mentions(Sentence, Words) ->
 %% {connection, 0} is the one kind of peer that has a TCP connection of its own.
 start_peer_over_tcp() ->
     Path = ["-pa", filename:dirname(code:which(gen_tcp_rs_backend))],
-    {ok, Peer, _Node} = peer:start(#{connection => 0, args => Path, wait_boot => ?DEADLINE}),
-    5 = peer:call(Peer, erlang, '+', [2, 3]),
+    {ok, Peer, _Node} = peer:start(#{connection => 0, args => Path, wait_boot => ?START_DEADLINE}),
+    5 = call(Peer, erlang, '+', [2, 3]),
     ok = peer:stop(Peer),
     started.
 
@@ -575,10 +592,13 @@ add_waiting_function([File, Module | Forms]) ->
 on_node(Config, Options, Fun) ->
     Peer = start_node(Config, Options),
     try
-        peer:call(Peer, erlang, apply, [Fun, []], 60000)
+        call(Peer, erlang, apply, [Fun, []])
     after
         peer:stop(Peer)
     end.
+
+call(Peer, Module, Function, Arguments) ->
+    peer:call(Peer, Module, Function, Arguments, ?START_DEADLINE).
 
 %% start            the application is started
 %% rs_node          the node is started with -kernel inet_backend rs
@@ -600,11 +620,11 @@ start_node(Config, Options) ->
     {ok, Peer, _Node} = peer:start(#{connection => standard_io,
                                      args => Mode ++ Default ++ proplists:get_value(args, Options, []),
                                      env => proplists:get_value(env, Options, []),
-                                     wait_boot => 60000}),
+                                     wait_boot => ?START_DEADLINE}),
     %% Nothing else loads a module in embedded mode.
-    {module, ?MODULE} = peer:call(Peer, code, load_abs, [filename:rootname(code:which(?MODULE))]),
+    {module, ?MODULE} = call(Peer, code, load_abs, [filename:rootname(code:which(?MODULE))]),
     case lists:member(start, Options) of
-        true -> {ok, _Started} = peer:call(Peer, application, ensure_all_started, [gen_tcp_rs]);
+        true -> {ok, _Started} = call(Peer, application, ensure_all_started, [gen_tcp_rs]);
         false -> ok
     end,
     Peer.
