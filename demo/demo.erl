@@ -99,6 +99,7 @@ table(Backend, Http, Manual, Rows, Seconds) ->
     io:format("~n~-48ts ~12ts ~12ts ~6ts~n", ["median, and lowest and highest below it",
                                               "inet", atom_to_list(Backend), "ratio"]),
     _ = [row(Backend, Row) || Row <- Rows],
+    io:format("resident: what the process grew by; room that its allocators had left does not show~n"),
     io:format("~ts~n~.1f s in all~n", [lists:duplicate(78, $-), Seconds]).
 
 wrong(Client, #{failures := Failures}) ->

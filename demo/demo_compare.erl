@@ -14,7 +14,7 @@
 -type pair() :: {demo_node:backend(), Server :: pid(), Client :: pid()}.
 
 -define(ROUNDS, 5).
--define(ROUND_MS, 500).
+-define(ROUND_MS, 400).
 -define(MESSAGE, 64).
 -define(BLOCK, 65536).
 -define(IDLE, 2000).
