@@ -92,6 +92,17 @@ impl Address {
         }
     }
 
+    /// Whether the peer is certainly on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Address::V4(address) => address.ip().is_loopback(),
+            Address::V6(address) => address.ip().is_loopback(),
+            Address::Local(_) => true,
+            Address::Unspec => false,
+        }
+    }
+
     /// The address as `bind(2)` and `connect(2)` take it.
     ///
     /// # Errors

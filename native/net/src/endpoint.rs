@@ -484,6 +484,23 @@ impl<H: Host> Endpoint<H> {
         spin::spin(attempt, || self.poller.has_other_work(token, last)).unwrap_or(false)
     }
 
+    /// Before a spin that nearly always succeeds: keeps the poller from waking up for
+    /// what the spin will find.
+    pub(crate) fn hold_back_poller(&self, state: &mut State<H>, place: Place) {
+        let Common { watch, scores, .. } = &mut state.common;
+        if !watch.armed.read || watch.armed.write || !scores.is_sure(place) {
+            return;
+        }
+        if let (Some(token), Some(socket)) = (watch.token, state.role.socket())
+            && self
+                .poller
+                .arm(socket.as_fd(), token, Interest::NONE, true)
+                .is_ok()
+        {
+            watch.armed = Interest::NONE;
+        }
+    }
+
     /// Spins for `attempt` to succeed, unless the poller gets other work.
     pub(crate) fn spin_for<R>(&self, attempt: impl FnMut() -> Option<R>) -> Option<R> {
         let last = self.poller.last_event();

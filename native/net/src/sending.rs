@@ -13,6 +13,8 @@ use std::net::Shutdown;
 const MOST_OF_A_CALL: usize = 512 * 1024;
 /// Most pieces of one write.
 const PIECES: usize = 64;
+/// Pieces of at most so many bytes in all are written as one.
+const TOGETHER: usize = 1024;
 
 /// Data on its way out, still the caller's.
 pub trait Outgoing<K> {
@@ -64,9 +66,12 @@ impl<H: Host> Endpoint<H> {
             && common.scores.is_due(Place::Send);
         self.settle(&mut state);
         if expects_answer {
+            self.hold_back_poller(&mut state, Place::Send);
             drop(state);
             let hit = self.spin_for_delivery();
-            self.lock().common.scores.learn(Place::Send, hit);
+            let mut state = self.lock();
+            state.common.scores.learn(Place::Send, hit);
+            self.settle(&mut state);
         }
         sent
     }
@@ -202,7 +207,20 @@ impl<H: Host> Stream<H> {
             return Ok(());
         }
         let pieces = std::iter::once(header).chain(data.pieces().iter().map(|piece| &**piece));
-        let written = write(socket, pieces)?.gone;
+        let mut together = [0; TOGETHER];
+        let written = match together.get_mut(..len) {
+            // One small buffer is cheaper than a vector of two.
+            Some(together) if data.pieces().len() + header.len() > 1 => {
+                let mut rest = &mut *together;
+                for piece in pieces {
+                    let (place, behind) = rest.split_at_mut(piece.len());
+                    place.copy_from_slice(piece);
+                    rest = behind;
+                }
+                write(socket, std::iter::once(&*together))?.gone
+            }
+            _ => write(socket, pieces)?.gone,
+        };
         if written < len {
             queue(&mut self.writer, header, data, written);
             self.writer.refuse();

@@ -99,6 +99,11 @@ impl Scores {
         is_quiet() && self.at(place).is_due()
     }
 
+    /// Whether a spin at `place` nearly always succeeds.
+    pub(crate) fn is_sure(&mut self, place: Place) -> bool {
+        self.at(place).points >= 8
+    }
+
     /// Takes note of how the spin went.
     pub(crate) fn learn(&mut self, place: Place, hit: bool) {
         self.at(place).learn(hit);
@@ -142,7 +147,7 @@ static BUSY: Busy = Busy {
 };
 
 /// Whether so few sockets are busy that a spin holds up nobody: two for each processor.
-fn is_quiet() -> bool {
+pub(crate) fn is_quiet() -> bool {
     static MOST: LazyLock<usize> =
         LazyLock::new(|| 2 * std::thread::available_parallelism().map_or(1, usize::from));
     BUSY.current

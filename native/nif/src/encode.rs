@@ -36,7 +36,10 @@ pub(crate) fn delivery<'a>(
         Payload::Frame { wire, body } => (wire, wire.get(body).unwrap_or_default()),
     };
     if form.deliver == Deliver::Term && framing.packet.is_http() {
-        let strings = Strings { env, binary: framing.packet.http_binary() };
+        let strings = Strings {
+            env,
+            binary: framing.packet.http_binary(),
+        };
         return Delivery::Http(http(&strings, &framing.parse_http(wire)));
     }
     if framing.packet == PacketType::SslTls
@@ -53,14 +56,20 @@ pub(crate) fn delivery<'a>(
 
 fn block_term(env: Env<'_>, form: Form, block: VmBlock) -> Term<'_> {
     match form {
-        Form { mode: Mode::Binary, header: 0, .. } => block.into_binary().release(env).to_term(env),
+        Form {
+            mode: Mode::Binary,
+            header: 0,
+            ..
+        } => block.into_binary().release(env).to_term(env),
         _ => bytes(env, form, block.as_ref()),
     }
 }
 
 fn bytes<'a>(env: Env<'a>, form: Form, bytes: &[u8]) -> Term<'a> {
     match form {
-        Form { mode: Mode::List, .. } => list(env, bytes, Term::list_new_empty(env)),
+        Form {
+            mode: Mode::List, ..
+        } => list(env, bytes, Term::list_new_empty(env)),
         Form { header: 0, .. } => binary(env, bytes),
         Form { header, .. } => match bytes.split_at_checked(header as usize) {
             Some((head, tail)) => list(env, head, binary(env, tail)),
@@ -75,7 +84,10 @@ fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
 
 fn list<'a>(env: Env<'a>, bytes: &[u8], tail: Term<'a>) -> Term<'a> {
     let _ = env;
-    bytes.iter().rev().fold(tail, |tail, byte| tail.list_prepend(byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(tail, |tail, byte| tail.list_prepend(byte))
 }
 
 /// How an http type hands over its strings.
@@ -96,17 +108,40 @@ impl<'a> Strings<'a> {
 fn http<'a>(strings: &Strings<'a>, packet: &HttpPacket<'_>) -> Term<'a> {
     let env = strings.env;
     match packet {
-        HttpPacket::Request { method, uri, version } => {
+        HttpPacket::Request {
+            method,
+            uri,
+            version,
+        } => {
             let method = match method {
                 Method::Known(name) => known(env, name),
                 Method::Other(name) => strings.make(name),
             };
-            (atoms::http_request(), method, uri_term(strings, uri), *version).encode(env)
+            (
+                atoms::http_request(),
+                method,
+                uri_term(strings, uri),
+                *version,
+            )
+                .encode(env)
         }
-        HttpPacket::Response { version, status, phrase } => {
-            (atoms::http_response(), *version, *status, strings.make(phrase)).encode(env)
-        }
-        HttpPacket::Header { index, field, name, value } => {
+        HttpPacket::Response {
+            version,
+            status,
+            phrase,
+        } => (
+            atoms::http_response(),
+            *version,
+            *status,
+            strings.make(phrase),
+        )
+            .encode(env),
+        HttpPacket::Header {
+            index,
+            field,
+            name,
+            value,
+        } => {
             let field = match field {
                 Field::Known(known_name) => header_name(env, *index, known_name),
                 Field::Normalized(normalized) => strings.make(normalized.as_slice()),
@@ -125,7 +160,12 @@ fn uri_term<'a>(strings: &Strings<'a>, uri: &Uri<'_>) -> Term<'a> {
     match uri {
         Uri::Star => atoms::star().encode(env),
         Uri::AbsPath(path) => (atoms::abs_path(), strings.make(path)).encode(env),
-        Uri::Absolute { scheme, host, port, path } => {
+        Uri::Absolute {
+            scheme,
+            host,
+            port,
+            path,
+        } => {
             let scheme = match scheme {
                 Scheme::Http => atoms::http_scheme(),
                 Scheme::Https => atoms::https_scheme(),
@@ -157,7 +197,10 @@ fn header_name<'a>(env: Env<'a>, index: u8, name: &str) -> Term<'a> {
         let atom = |name: &&str| Atom::from_str(env, name).ok();
         proto::packet::KNOWN_HEADERS.iter().map(atom).collect()
     });
-    match usize::from(index).checked_sub(1).and_then(|place| names.get(place)) {
+    match usize::from(index)
+        .checked_sub(1)
+        .and_then(|place| names.get(place))
+    {
         Some(Some(atom)) => atom.encode(env),
         _ => known(env, name),
     }
@@ -165,5 +208,6 @@ fn header_name<'a>(env: Env<'a>, index: u8, name: &str) -> Term<'a> {
 
 fn known<'a>(env: Env<'a>, name: &str) -> Term<'a> {
     // Fails for characters beyond Latin-1 alone, of which no table has any.
-    Atom::from_str(env, name).map_or_else(|_| atoms::undefined().encode(env), |atom| atom.encode(env))
+    Atom::from_str(env, name)
+        .map_or_else(|_| atoms::undefined().encode(env), |atom| atom.encode(env))
 }

@@ -128,14 +128,18 @@ impl Beam {
                     let content_type = content_type.encode(env).as_c_arg();
                     let version = version.encode(env).as_c_arg();
                     let data = data.as_c_arg();
-                    tuple(env, &[tag(atoms::ssl_tls()), socket, content_type, version, data])
+                    tuple(
+                        env,
+                        &[tag(atoms::ssl_tls()), socket, content_type, version, data],
+                    )
                 }
             },
             Event::Passive => tuple(env, &[tag(atoms::tcp_passive()), socket]),
             Event::Closed => tuple(env, &[tag(atoms::tcp_closed()), socket]),
-            Event::Error(failure) => {
-                tuple(env, &[tag(atoms::tcp_error()), socket, tag(reason(failure))])
-            }
+            Event::Error(failure) => tuple(
+                env,
+                &[tag(atoms::tcp_error()), socket, tag(reason(failure))],
+            ),
         }
     }
 }
@@ -154,13 +158,7 @@ impl Host for Beam {
         Handle(resource)
     }
 
-    fn deliver(
-        &self,
-        owner: Pid,
-        form: Form,
-        framing: &mut Framing,
-        event: Event<'_, VmBlock>,
-    ) {
+    fn deliver(&self, owner: Pid, form: Form, framing: &mut Framing, event: Event<'_, VmBlock>) {
         // An owner that has gone takes the socket with it, by its monitor.
         message::send(owner, |env| self.message(env, form, framing, event));
     }
@@ -171,9 +169,10 @@ impl Host for Beam {
             let answer = match reply {
                 Reply::Ready => atoms::ready().as_c_arg(),
                 Reply::Done => atoms::ok().as_c_arg(),
-                Reply::Failed(failure) => {
-                    tuple(env, &[atoms::error().as_c_arg(), reason(failure).as_c_arg()])
-                }
+                Reply::Failed(failure) => tuple(
+                    env,
+                    &[atoms::error().as_c_arg(), reason(failure).as_c_arg()],
+                ),
             };
             tuple(env, &[reference, answer])
         })

@@ -88,7 +88,10 @@ pub(crate) fn with_pieces<'a, R>(
 ) -> NifResult<R> {
     if data.get_type() == TermType::Binary {
         let binary: Binary<'a> = data.decode()?;
-        return Ok(work(&Whole { slice: [IoSlice::new(binary.as_slice())], binary: data }));
+        return Ok(work(&Whole {
+            slice: [IoSlice::new(binary.as_slice())],
+            binary: data,
+        }));
     }
     let mut flat = Vec::new();
     let mut parts = Vec::new();
@@ -122,29 +125,22 @@ fn flatten<'a>(data: Term<'a>, flat: &mut Vec<u8>, parts: &mut Vec<Part<'a>>) ->
     let mut term = data;
     loop {
         match term.get_type() {
-            TermType::List => match term.list_get_cell() {
-                Ok((head, tail)) => match head.get_type() {
-                    TermType::Integer => {
-                        flat.push(head.decode()?);
-                        // An integer is no tail.
-                        if tail.get_type() == TermType::Integer {
-                            return Err(Error::BadArg);
-                        }
-                        term = tail;
-                        continue;
+            TermType::List => {
+                if let Ok((head, tail)) = term.list_get_cell() {
+                    // An integer is an element, never a tail.
+                    if tail.get_type() == TermType::Integer {
+                        return Err(Error::BadArg);
                     }
-                    _ => {
-                        if tail.get_type() == TermType::Integer {
-                            return Err(Error::BadArg);
-                        }
+                    if head.get_type() == TermType::Integer {
+                        flat.push(head.decode()?);
+                        term = tail;
+                    } else {
                         later.push(tail);
                         term = head;
-                        continue;
                     }
-                },
-                // The empty list.
-                Err(_) => {}
-            },
+                    continue;
+                }
+            }
             TermType::Binary => {
                 let binary: Binary<'a> = term.decode()?;
                 if binary.len() > REFERENCE_FROM {

@@ -104,7 +104,11 @@ impl Tag {
     }
 
     /// Sends a message made of the reference. False: nobody received it.
-    pub(crate) fn send(self, to: Pid, make: impl FnOnce(Env<'_>, ErlNifTerm) -> ErlNifTerm) -> bool {
+    pub(crate) fn send(
+        self,
+        to: Pid,
+        make: impl FnOnce(Env<'_>, ErlNifTerm) -> ErlNifTerm,
+    ) -> bool {
         let lifetime = ();
         // SAFETY: the environment lives as long as `self`; `lifetime` is used once.
         let env = unsafe { Env::new(&lifetime, self.env.0) };

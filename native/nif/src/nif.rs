@@ -12,9 +12,7 @@ use crate::message::{self, Pid, Tag};
 use crate::option_terms::{self, Asked, answer};
 use crate::pollers;
 use net::option::{Calls, Query, Reading};
-use net::{
-    Address, Call, Counter, Counters, Endpoint, Failure, Family, Kind, Sent, Source, Spec,
-};
+use net::{Address, Call, Counter, Counters, Endpoint, Failure, Family, Kind, Sent, Source, Spec};
 use proto::Active;
 use rustler::{Atom, Binary, Encoder, Env, Error, LocalPid, NifResult, ResourceArc, Term};
 use std::ffi::CString;
@@ -35,7 +33,11 @@ fn spec(config: Term<'_>, call: Calls) -> NifResult<Spec> {
         Ok(_) => return Err(Error::BadArg),
         Err(_) => Source::New,
     };
-    let bind = if atoms::none() == bind { None } else { Some(address(bind)?) };
+    let bind = if atoms::none() == bind {
+        None
+    } else {
+        Some(address(bind)?)
+    };
     Ok(Spec {
         family: family(family_atom)?,
         multipath: protocol == atoms::mptcp(),
@@ -96,7 +98,9 @@ fn connect<'a>(
 
 #[rustler::nif]
 fn listen<'a>(env: Env<'a>, config: Term<'a>, backlog: i32) -> NifResult<Term<'a>> {
-    let Ok(spec) = spec(config, Calls::LISTEN) else { return Ok(atoms::badarg().encode(env)) };
+    let Ok(spec) = spec(config, Calls::LISTEN) else {
+        return Ok(atoms::badarg().encode(env));
+    };
     let owner = Pid::caller(env);
     let listening =
         pollers::assign().and_then(|poller| Endpoint::listen(&poller, owner, &spec, backlog));
@@ -108,7 +112,9 @@ fn listen<'a>(env: Env<'a>, config: Term<'a>, backlog: i32) -> NifResult<Term<'a
 
 #[rustler::nif]
 fn take_over<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
-    let Ok(spec) = spec(config, Calls::SET) else { return Ok(atoms::badarg().encode(env)) };
+    let Ok(spec) = spec(config, Calls::SET) else {
+        return Ok(atoms::badarg().encode(env));
+    };
     let owner = Pid::caller(env);
     let taken = pollers::assign().and_then(|poller| Endpoint::take_over(&poller, owner, &spec));
     Ok(match taken {
@@ -172,18 +178,24 @@ fn unrecv<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>) -> NifResult<Ter
 #[rustler::nif]
 fn send<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>, force: bool) -> NifResult<Term<'a>> {
     let pid = Pid::caller(env);
-    Ok(match with_pieces(data, |pieces| socket.send(pid, pieces, force)) {
-        Ok(Sent::Done) => atoms::ok().encode(env),
-        Ok(Sent::Wait { queued, timeout, close }) => {
-            let timeout = match timeout {
-                Some(milliseconds) => milliseconds.encode(env),
-                None => atoms::infinity().encode(env),
-            };
-            (atoms::wait(), queued, timeout, close).encode(env)
-        }
-        Ok(Sent::Failed(failure)) => error(env, failure),
-        Err(_) => error(env, Failure::Posix(libc::EINVAL)),
-    })
+    Ok(
+        match with_pieces(data, |pieces| socket.send(pid, pieces, force)) {
+            Ok(Sent::Done) => atoms::ok().encode(env),
+            Ok(Sent::Wait {
+                queued,
+                timeout,
+                close,
+            }) => {
+                let timeout = match timeout {
+                    Some(milliseconds) => milliseconds.encode(env),
+                    None => atoms::infinity().encode(env),
+                };
+                (atoms::wait(), queued, timeout, close).encode(env)
+            }
+            Ok(Sent::Failed(failure)) => error(env, failure),
+            Err(_) => error(env, Failure::Posix(libc::EINVAL)),
+        },
+    )
 }
 
 #[rustler::nif]
@@ -193,7 +205,10 @@ fn await_send<'a>(
     reference: Ref<'a>,
     queued: bool,
 ) -> NifResult<Term<'a>> {
-    Ok(waited(env, socket.await_send(Pid::caller(env), Tag::new(reference), queued)))
+    Ok(waited(
+        env,
+        socket.await_send(Pid::caller(env), Tag::new(reference), queued),
+    ))
 }
 
 #[rustler::nif]
@@ -238,12 +253,11 @@ fn close<'a>(env: Env<'a>, socket: ResourceArc<Socket>) -> NifResult<Term<'a>> {
 }
 
 #[rustler::nif]
-fn await_drained<'a>(
-    env: Env<'a>,
-    socket: &'a Socket,
-    reference: Ref<'a>,
-) -> NifResult<Term<'a>> {
-    Ok(waited(env, socket.await_drained(Pid::caller(env), Tag::new(reference))))
+fn await_drained<'a>(env: Env<'a>, socket: &'a Socket, reference: Ref<'a>) -> NifResult<Term<'a>> {
+    Ok(waited(
+        env,
+        socket.await_drained(Pid::caller(env), Tag::new(reference)),
+    ))
 }
 
 #[rustler::nif]
@@ -267,7 +281,10 @@ fn setopts<'a>(env: Env<'a>, socket: &'a Socket, options: Term<'a>) -> NifResult
             Err(_) => return Ok(error(env, Failure::Posix(libc::EINVAL))),
         },
     };
-    Ok(done(env, result.map_err(|refused| Failure::Posix(refused.errno))))
+    Ok(done(
+        env,
+        result.map_err(|refused| Failure::Posix(refused.errno)),
+    ))
 }
 
 /// The commonest list of all, `[{active, once | true}]`, without the way through the table.
@@ -289,9 +306,13 @@ fn rearming(options: Term<'_>) -> Option<Active> {
 #[rustler::nif]
 fn getopts<'a>(env: Env<'a>, socket: &'a Socket, names: Term<'a>) -> NifResult<Term<'a>> {
     let einval = Failure::Posix(libc::EINVAL);
-    let Ok(queries) = option_terms::queries(names) else { return Ok(error(env, einval)) };
+    let Ok(queries) = option_terms::queries(names) else {
+        return Ok(error(env, einval));
+    };
     let (asked, queries): (Vec<Asked>, Vec<Query>) = queries.into_iter().unzip();
-    let Ok(readings) = socket.get_options(queries) else { return Ok(error(env, einval)) };
+    let Ok(readings) = socket.get_options(queries) else {
+        return Ok(error(env, einval));
+    };
     let mut options = Vec::with_capacity(asked.len());
     for (asked, reading) in asked.iter().zip(readings) {
         match reading {
@@ -308,7 +329,11 @@ fn getopts<'a>(env: Env<'a>, socket: &'a Socket, names: Term<'a>) -> NifResult<T
 fn getstat<'a>(env: Env<'a>, socket: &'a Socket, names: Vec<Atom>) -> NifResult<Term<'a>> {
     let mut wanted = Vec::with_capacity(names.len());
     for name in names {
-        let known = name.to_term(env).atom_to_string().ok().and_then(|name| Counter::named(&name));
+        let known = name
+            .to_term(env)
+            .atom_to_string()
+            .ok()
+            .and_then(|name| Counter::named(&name));
         match known {
             Some(counter) => wanted.push((name, counter)),
             None => return Ok(error(env, Failure::Posix(libc::EINVAL))),
@@ -317,8 +342,10 @@ fn getstat<'a>(env: Env<'a>, socket: &'a Socket, names: Vec<Atom>) -> NifResult<
     let Some(counters) = socket.counters() else {
         return Ok(error(env, Failure::Posix(libc::EINVAL)));
     };
-    let values: Vec<(Atom, u64)> =
-        wanted.into_iter().map(|(name, counter)| (name, counters.value(counter))).collect();
+    let values: Vec<(Atom, u64)> = wanted
+        .into_iter()
+        .map(|(name, counter)| (name, counters.value(counter)))
+        .collect();
     Ok((atoms::ok(), values).encode(env))
 }
 
@@ -404,7 +431,9 @@ fn begin_transfer<'a>(env: Env<'a>, socket: &'a Socket, to: LocalPid) -> NifResu
 /// Sends a message of the stream on, in the order of the stream's own messages.
 #[rustler::nif]
 fn forward<'a>(to: LocalPid, message: Term<'a>) -> NifResult<bool> {
-    Ok(message::send(to.into(), |env| message.in_env(env).as_c_arg()))
+    Ok(message::send(to.into(), |env| {
+        message.in_env(env).as_c_arg()
+    }))
 }
 
 /// `ok`, or `{error, badarg}`: the process is gone, and nothing has changed but that the
@@ -447,22 +476,29 @@ fn monitor<'a>(env: Env<'a>, socket: &'a Socket, reference: Ref<'a>) -> NifResul
 #[rustler::nif]
 fn cancel_monitor<'a>(env: Env<'a>, reference: Ref<'a>) -> NifResult<bool> {
     let (pid, monitor) = (Pid::caller(env), Tag::new(reference));
-    Ok(pollers::sockets().iter().any(|socket| socket.cancel_monitor(pid, &monitor)))
+    Ok(pollers::sockets()
+        .iter()
+        .any(|socket| socket.cancel_monitor(pid, &monitor)))
 }
 
 #[rustler::nif]
 fn sockets<'a>(env: Env<'a>) -> NifResult<Vec<Term<'a>>> {
-    Ok(pollers::sockets().into_iter().map(|handle| handle.0.encode(env)).collect())
+    Ok(pollers::sockets()
+        .into_iter()
+        .map(|handle| handle.0.encode(env))
+        .collect())
 }
 
 /// How many pollers still have open sockets; each sends one `{Ref, ready}`.
 #[rustler::nif]
 fn await_all_closed<'a>(env: Env<'a>, reference: Ref<'a>) -> NifResult<usize> {
     let pid = Pid::caller(env);
-    let awaited = |poller: &std::sync::Arc<net::Poller<_>>| {
-        poller.await_empty(pid, Tag::new(reference))
-    };
-    Ok(pollers::running().iter().filter(|poller| awaited(poller)).count())
+    let awaited =
+        |poller: &std::sync::Arc<net::Poller<_>>| poller.await_empty(pid, Tag::new(reference));
+    Ok(pollers::running()
+        .iter()
+        .filter(|poller| awaited(poller))
+        .count())
 }
 
 /// Waits for threads.
@@ -471,4 +507,3 @@ fn stop() -> NifResult<Atom> {
     pollers::stop();
     Ok(atoms::ok())
 }
-

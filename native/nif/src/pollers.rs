@@ -9,7 +9,10 @@ use std::sync::Arc;
 /// Processors that one poller serves.
 const PROCESSORS: usize = 8;
 
-static POLLERS: Mutex<Pollers> = Mutex::new(Pollers { running: Vec::new(), next: 0 });
+static POLLERS: Mutex<Pollers> = Mutex::new(Pollers {
+    running: Vec::new(),
+    next: 0,
+});
 
 struct Pollers {
     running: Vec<Arc<Poller<Beam>>>,
@@ -30,7 +33,11 @@ pub(crate) fn assign() -> Result<Arc<Poller<Beam>>, Failure> {
     }
     pollers.next = (pollers.next + 1) % pollers.running.len();
     let next = pollers.next;
-    pollers.running.get(next).cloned().ok_or(Failure::Posix(libc::ENOMEM))
+    pollers
+        .running
+        .get(next)
+        .cloned()
+        .ok_or(Failure::Posix(libc::ENOMEM))
 }
 
 /// The pollers that run.
@@ -40,7 +47,10 @@ pub(crate) fn running() -> Vec<Arc<Poller<Beam>>> {
 
 /// Every open socket.
 pub(crate) fn sockets() -> Vec<Handle> {
-    running().iter().flat_map(|poller| poller.sockets()).collect()
+    running()
+        .iter()
+        .flat_map(|poller| poller.sockets())
+        .collect()
 }
 
 /// Ends the poller threads and waits for them; what is still open stays as it is and is
