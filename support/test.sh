@@ -74,6 +74,8 @@ check c-programs make --no-print-directory -C c_src_compat
 
 if stage compile rebar3 compile; then
     check xref rebar3 xref
+    mkdir -p _build/demo
+    check demo-code erlc -Werror +warn_missing_spec -o _build/demo demo/*.erl
     # A node that hangs must not hang the whole run.
     stage common-test timeout --kill-after=30 1200 rebar3 ct
     # "All 12 tests passed." or "Failed 1 tests. Skipped 2 (1, 1) tests. Passed 9 tests."
