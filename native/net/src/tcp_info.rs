@@ -116,7 +116,13 @@ impl TcpInfo {
             .unwrap_or("unknown")
     }
 
-    /// The numbers there are, by name, in the order of the structure.
+    /// The names of all numbers known here, in the order of the structure.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NUMBERS.iter().map(|(name, _)| *name)
+    }
+
+    /// The numbers there are, by name. As the structure grows at its end, their names are the
+    /// first of [`TcpInfo::names`].
     #[must_use]
     pub fn numbers(&self) -> &[(&'static str, u64)] {
         &self.numbers
@@ -219,6 +225,12 @@ mod tests {
         assert!(info.number("rtt").is_some());
         assert!(info.number("total_retrans").is_some());
         assert_eq!(info.number("pacing_rate"), None);
+        let names: Vec<_> = info.numbers().iter().map(|(name, _)| *name).collect();
+        assert!(
+            names
+                .into_iter()
+                .eq(TcpInfo::names().take(info.numbers().len()))
+        );
         assert_eq!(TcpInfo::decode(&[]).state(), "unknown");
         assert_eq!(TcpInfo::decode(&[]).numbers(), []);
     }

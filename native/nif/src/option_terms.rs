@@ -23,11 +23,13 @@ mod atoms {
 /// The most bytes `getopts` reads for one raw option: what fits the port driver's whole answer.
 const RAW_MAX: usize = 65522;
 
-/// The atoms of the table and of the packet types.
+/// The atoms of the table, of the packet types and of the statistics.
 struct Names {
     /// In the order of the atoms' terms.
     rows: Vec<(Atom, &'static Row)>,
     packets: Vec<(Atom, PacketType)>,
+    /// In the order of [`TcpInfo::names`].
+    numbers: Vec<Atom>,
 }
 
 impl Names {
@@ -41,7 +43,14 @@ impl Names {
                 |packet: PacketType| Some((Atom::from_str(env, packet.name()).ok()?, packet));
             let mut packets: Vec<_> = PacketType::ALL.into_iter().filter_map(typed).collect();
             packets.push((atoms::ssl(), PacketType::SslTls));
-            Names { rows, packets }
+            let numbers = TcpInfo::names()
+                .filter_map(|name| Atom::from_str(env, name).ok())
+                .collect();
+            Names {
+                rows,
+                packets,
+                numbers,
+            }
         })
     }
 
@@ -358,11 +367,11 @@ fn packet_term(env: Env<'_>, packet: PacketType) -> Term<'_> {
 }
 
 fn tcp_info_term<'a>(env: Env<'a>, info: &TcpInfo) -> Term<'a> {
+    let names = &Names::of(env).numbers;
+    let numbers = names.iter().zip(info.numbers());
+    let numbers = numbers.map(|(name, (_, number))| (name.encode(env), number.encode(env)));
     let state = (atoms::state().encode(env), name_term(env, info.state()));
-    let number = |(name, number): &(&str, u64)| (name_term(env, name), number.encode(env));
-    let (names, values): (Vec<_>, Vec<_>) = std::iter::once(state)
-        .chain(info.numbers().iter().map(number))
-        .unzip();
+    let (names, values): (Vec<_>, Vec<_>) = std::iter::once(state).chain(numbers).unzip();
     // Fails for duplicate names alone, of which the table of numbers has none.
     Term::map_from_term_arrays(env, &names, &values).unwrap_or_else(|_| Term::map_new(env))
 }
