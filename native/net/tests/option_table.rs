@@ -1,5 +1,12 @@
 //! Sets, reads back and inherits every kernel option of the table on IPv4, IPv6 and local sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
+
 mod sockets;
 
 use std::os::fd::AsFd;

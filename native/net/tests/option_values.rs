@@ -1,5 +1,12 @@
 //! What values become: ranges, refusals, couplings, and the options that are more than one number.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
+
 mod sockets;
 
 use std::os::fd::AsFd;

@@ -1,5 +1,12 @@
 //! Defaults, ranges, couplings and inheritance of the behavioural options.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
+
 use net::Settings;
 use net::option::{Deliver, Field, Mode, Refused, TABLE, Target, Value};
 use proto::{Active, ActiveRequest, PacketType};

@@ -9,16 +9,16 @@ use net::option::{Query, Reading, Refused, Row, Setting, Value, apply, read};
 use net::{Address, Family, Settings};
 use socket2::{Socket, Type};
 
-pub fn row(name: &str) -> &'static Row {
+pub(crate) fn row(name: &str) -> &'static Row {
     Row::named(name).unwrap_or_else(|| panic!("no row {name}"))
 }
 
-pub fn open(family: Family) -> Socket {
+pub(crate) fn open(family: Family) -> Socket {
     Socket::new(family.domain(), Type::STREAM, None).unwrap()
 }
 
 /// A socket that listens on a free address of the loopback.
-pub fn listen(socket: &Socket, family: Family) {
+pub(crate) fn listen(socket: &Socket, family: Family) {
     let address = match family {
         Family::Inet => Address::V4("127.0.0.1:0".parse().unwrap()),
         Family::Inet6 => Address::V6("[::1]:0".parse().unwrap()),
@@ -29,7 +29,7 @@ pub fn listen(socket: &Socket, family: Family) {
 }
 
 /// A connection to the listener, with a byte on the way for `defer_accept`, and its other end.
-pub fn accept(listener: &Socket, family: Family) -> (Socket, Socket) {
+pub(crate) fn accept(listener: &Socket, family: Family) -> (Socket, Socket) {
     let mut client = open(family);
     client.connect(&listener.local_addr().unwrap()).unwrap();
     client.write_all(b"x").unwrap();
@@ -37,7 +37,7 @@ pub fn accept(listener: &Socket, family: Family) -> (Socket, Socket) {
     (client, accepted)
 }
 
-pub fn set(
+pub(crate) fn set(
     socket: &Socket,
     settings: &mut Settings,
     name: &str,
@@ -46,11 +46,11 @@ pub fn set(
     apply(&Setting::Named(row(name), value), socket.as_fd(), settings)
 }
 
-pub fn set_only(socket: &Socket, name: &str, value: Value) -> Result<bool, Refused> {
+pub(crate) fn set_only(socket: &Socket, name: &str, value: Value) -> Result<bool, Refused> {
     set(socket, &mut Settings::default(), name, value)
 }
 
-pub fn get(socket: &Socket, name: &str) -> Reading {
+pub(crate) fn get(socket: &Socket, name: &str) -> Reading {
     read(
         Query::Named(row(name)),
         Some(socket.as_fd()),
@@ -58,7 +58,7 @@ pub fn get(socket: &Socket, name: &str) -> Reading {
     )
 }
 
-pub fn value(socket: &Socket, name: &str) -> Value {
+pub(crate) fn value(socket: &Socket, name: &str) -> Value {
     match get(socket, name) {
         Reading::Value(value) => value,
         other => panic!("{name} reads {other:?}"),
