@@ -75,7 +75,8 @@ einval_exits(Result) -> Result.
 
 -spec connect_first([term()], inet:port_number(), family(), list(), false | reference(),
                     failure()) -> {ok, socket()} | failure().
-connect_first([IP | IPs], Port, Family, Options, Timer, _LastError) ->
+connect_first([IP | IPs], Port, Family, Options, Timer, _LastError)
+  when is_integer(Port), Port >= 0, Port =< 65535 ->
     case connect_address(Family, IP, Port, Options, inet:timeout(Timer)) of
         {ok, _Socket} = Connected -> Connected;
         {error, einval} = Error -> Error;
@@ -145,6 +146,7 @@ listen(Port, Options) ->
 listen_family(Family, Port, Options) ->
     case gen_tcp_rs_opts:listen(Family, Port, Options) of
         {ok, Config, Backlog} -> opened(gen_tcp_rs_nif:listen(Config, Backlog));
+        {error, einval} = Error -> Error;
         badarg -> exit(badarg)
     end.
 
@@ -157,7 +159,10 @@ fdopen(Fd, Options) ->
           {ok, socket()} | failure().
 fdopen_family(Family, Fd, Options) ->
     {ok, Config} = gen_tcp_rs_opts:fdopen(Family, Fd, Options),
-    opened(gen_tcp_rs_nif:take_over(Config)).
+    case gen_tcp_rs_nif:take_over(Config) of
+        badarg -> {error, einval};
+        Result -> opened(Result)
+    end.
 
 -spec opened({ok, gen_tcp_rs_nif:handle()} | badarg | failure()) -> {ok, socket()} | failure().
 opened({ok, Handle}) -> {ok, ?SOCKET(Handle)};
@@ -322,6 +327,7 @@ close(?SOCKET(Handle) = Socket) ->
         {linger, infinity} -> drain(Handle, ?CLOSE_MILLISECONDS);
         {linger, Seconds} -> drain(Handle, Seconds * 1000)
     end,
+    %% A close that the owner did not see before its own.
     receive {tcp_closed, Socket} -> ok after 0 -> ok end.
 
 -spec drain(gen_tcp_rs_nif:handle(), non_neg_integer()) -> ok.
@@ -434,7 +440,7 @@ setopts(?SOCKET(Handle), Options) ->
 
 -spec getopts(socket(), list()) -> {ok, list()} | failure().
 getopts(?SOCKET(Handle), Names) when is_list(Names) ->
-    case gen_tcp_rs_nif:getopts(Handle, Names) of
+    case gen_tcp_rs_nif:getopts(Handle, gen_tcp_rs_opts:getopts(Names)) of
         {ok, Options} -> {ok, gen_tcp_rs_opts:getopts_result(Options)};
         Error -> Error
     end.
@@ -507,10 +513,8 @@ protocol(_Family) -> tcp.
 -spec monitor(socket()) -> reference().
 monitor(?SOCKET(Handle) = Socket) ->
     Ref = make_ref(),
-    case gen_tcp_rs_nif:monitor(Handle, Ref) of
-        true -> ok;
-        false -> self() ! {'DOWN', Ref, port, Socket, noproc}
-    end,
+    _ = gen_tcp_rs_nif:monitor(Handle, Ref)
+        orelse (self() ! {'DOWN', Ref, port, Socket, noproc}),
     Ref.
 
 -spec cancel_monitor(reference()) -> boolean().

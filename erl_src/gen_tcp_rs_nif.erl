@@ -22,7 +22,7 @@
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
        sockets/0, await_all_closed/1, stop/0]).
 
--opaque handle() :: reference().
+-type handle() :: reference().
 -type active() :: boolean() | once | 1..32767.
 -type failure() :: {error, closed | timeout | badarg | not_owner | inet:posix()}.
 -type address() :: {inet:ip_address(), inet:port_number()} | {local, binary()}.

@@ -525,6 +525,10 @@ impl<H: Host> Endpoint<H> {
                 };
                 Reading::Value(Value::Int(i64::try_from(queued).unwrap_or(i64::MAX)))
             }
+            Reading::Stream(StreamValue::Fd) => match state.role.socket() {
+                Some(socket) => Reading::Value(Value::Int(socket.as_raw_fd().into())),
+                None => Reading::Omitted,
+            },
             reading => reading,
         };
         Ok(queries.into_iter().map(read).collect())

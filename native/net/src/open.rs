@@ -25,8 +25,10 @@ const MPTCP: i32 = 262;
 pub enum Source {
     /// A new one.
     New,
-    /// The user has it already.
+    /// The user has it already, and gives it to the socket.
     Fd(RawFd),
+    /// A duplicate of another socket's.
+    Duplicate(RawFd),
     /// A new one in the network namespace of this path.
     Namespace(CString),
 }
@@ -59,6 +61,7 @@ impl Spec {
         let socket = match &self.source {
             Source::New => self.new_socket()?,
             Source::Fd(fd) => sys::adopt(*fd)?.into(),
+            Source::Duplicate(fd) => sys::duplicate(*fd)?.into(),
             Source::Namespace(path) => sys::in_namespace(path, || self.new_socket())?,
         };
         let mut settings = Settings {

@@ -126,6 +126,10 @@ impl<H: Host> Stream<H> {
             Link::Open(socket) => socket,
             // The fd is still there, and so is the rule that an active socket has no recv.
             Link::InputEnded(_) if settings.active.is_passive() => {
+                if settings.exit_on_close {
+                    // It was set after the end was seen.
+                    self.end_passively(context, &Ended::Regularly);
+                }
                 return Attempt::Failed(Failure::Closed);
             }
             Link::InputEnded(_) => return Attempt::Failed(Failure::Posix(libc::EINVAL)),
@@ -133,6 +137,7 @@ impl<H: Host> Stream<H> {
                 let failure = husk.receive.take();
                 if failure.is_some() {
                     husk.send = None;
+                    husk.activate = None;
                 }
                 self.receiver = None;
                 return Attempt::Failed(failure.unwrap_or(Failure::Posix(libc::ENOTCONN)));

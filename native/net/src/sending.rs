@@ -147,6 +147,7 @@ impl<H: Host> Stream<H> {
         }
         let settings = &context.common.settings;
         let high_watermark = settings.high_watermark as usize;
+        let low_watermark = settings.low_watermark;
         let wait = |queued| Sent::Wait {
             queued,
             timeout: settings.send_timeout,
@@ -167,7 +168,7 @@ impl<H: Host> Stream<H> {
             false => self.writer.route(len, spin::now(), high_watermark),
         };
         if route == Route::FlushFirst {
-            if let Err(errno) = self.write_queue() {
+            if let Err(errno) = self.write_queue(low_watermark) {
                 return Sent::Failed(self.write_failed(context, errno, true));
             }
             route = if self.writer.is_empty() {
@@ -184,7 +185,7 @@ impl<H: Host> Stream<H> {
             Route::Queue | Route::QueueAndFlush | Route::FlushFirst => {
                 queue(&mut self.writer, header, data, 0);
                 if route == Route::QueueAndFlush
-                    && let Err(errno) = self.write_queue()
+                    && let Err(errno) = self.write_queue(low_watermark)
                 {
                     return Sent::Failed(self.write_failed(context, errno, true));
                 }
@@ -228,38 +229,38 @@ impl<H: Host> Stream<H> {
         Ok(())
     }
 
-    /// Writes what is queued, as far as the kernel takes it and one call may last.
-    fn write_queue(&mut self) -> Result<(), i32> {
+    /// Writes what is queued, in the background.
+    pub(crate) fn flush(&mut self, context: &mut Context<'_, H>) {
+        let low_watermark = context.common.settings.low_watermark;
+        if let Err(errno) = self.write_queue(low_watermark) {
+            self.write_failed(context, errno, false);
+        }
+    }
+
+    /// Writes what is queued, as far as the kernel takes it and one call may last, and
+    /// does what waited for that.
+    fn write_queue(&mut self, low_watermark: u32) -> Result<(), i32> {
+        if self.writer.is_empty() {
+            return Ok(());
+        }
         let (Link::Open(socket) | Link::InputEnded(socket)) = &self.link else {
             return Ok(());
         };
-        write_queued(socket, &mut self.writer)
-    }
-
-    /// Writes what is queued, and does what waited for that.
-    pub(crate) fn flush(&mut self, context: &mut Context<'_, H>) {
-        if self.writer.is_empty() {
-            return;
-        }
-        if let Err(errno) = self.write_queue() {
-            self.write_failed(context, errno, false);
-            return;
-        }
-        if self.writer.queued() <= context.common.settings.low_watermark as usize {
-            self.writer.release();
-            self.wake_senders(|_| true);
-        }
+        write_queued(socket, &mut self.writer)?;
         if self.writer.is_empty() {
             for closer in self.closers.drain(..) {
                 closer.answer(Reply::Ready);
             }
-            if let Some(how) = self.shutdown.take()
-                && let Some(socket) = self.socket()
-                && let Err(error) = socket.shutdown(how)
-            {
-                self.write_failed(context, error.raw_os_error().unwrap_or(libc::EIO), false);
+            if let Some(how) = self.shutdown.take() {
+                let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+                socket.shutdown(how).map_err(errno)?;
             }
         }
+        if self.writer.queued() <= low_watermark as usize {
+            self.writer.release();
+            self.wake_senders(|_| true);
+        }
+        Ok(())
     }
 
     fn await_send(&mut self, waiter: Waiter<H>, queued: bool) -> Call<()> {

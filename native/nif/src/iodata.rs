@@ -132,7 +132,8 @@ fn flatten<'a>(data: Term<'a>, flat: &mut Vec<u8>, parts: &mut Vec<Part<'a>>) ->
                         return Err(Error::BadArg);
                     }
                     if head.get_type() == TermType::Integer {
-                        flat.push(head.decode()?);
+                        let byte: i64 = head.decode()?;
+                        flat.push(u8::try_from(byte).map_err(|_| Error::BadArg)?);
                         term = tail;
                     } else {
                         later.push(tail);

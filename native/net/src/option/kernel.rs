@@ -77,12 +77,7 @@ pub fn get(socket: BorrowedFd<'_>, option: &KernelOption, codec: Codec) -> io::R
         Codec::Linger => {
             let bytes = get_bytes(socket, level, option, vec![0; 8])?;
             let (on, seconds) = bytes.split_at_checked(4).ok_or_else(short)?;
-            let on = int_of(on) != 0;
-            // The kernel leaves the seconds unwritten, or as they were, while it does not linger.
-            Ok(Value::Linger(
-                on,
-                if on { i64::from(int_of(seconds)) } else { 0 },
-            ))
+            Ok(Value::Linger(int_of(on) != 0, int_of(seconds).into()))
         }
         Codec::Bytes | Codec::Text => {
             let mut bytes = get_bytes(socket, level, option, vec![0; NAME_MAX])?;

@@ -209,6 +209,8 @@ pub enum Inherited {
 pub enum StreamValue {
     /// The bytes accepted for sending that the kernel has not taken yet.
     Queue,
+    /// The number of the socket's descriptor, which stays the socket's own.
+    Fd,
 }
 
 /// What an option acts on.

@@ -93,6 +93,7 @@ pub static TABLE: &[Row] = &[
     // Neither one kernel option nor a setting.
     other("fastopen", Codec::BoolOrInt, ALL, Target::FastOpen),
     other("pktoptions", Codec::Ancillary, Calls::GET, Target::PacketOptions),
+    other("fd", Codec::Int, Calls::GET, Target::Stream(StreamValue::Fd)),
     other("queue", Codec::Int, Calls::GET, Target::Stream(StreamValue::Queue)),
     other("tcp_info", Codec::TcpInfo, Calls::GET, Target::TcpInfo),
 ];

@@ -120,6 +120,14 @@ pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Another fd for what an fd of the user's refers to, closed on exec.
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is involved; a number that is no open fd gives EBADF.
+    let new = check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })?;
+    // SAFETY: the kernel has just made this fd for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(new) })
+}
+
 /// Gives the rest of this thread's time slice away.
 pub(crate) fn yield_now() {
     // SAFETY: no arguments, no failure on Linux.
