@@ -167,6 +167,10 @@ impl<B: Block> Reader<B> {
         scratch: &mut [u8],
         mut sink: impl FnMut(&mut Framing, Payload<'_, B>) -> Next,
     ) -> Pause<S::Error> {
+        if plan.want != Want::Any || framing.packet == PacketType::Raw {
+            // Bytes will go that the framing does not see go.
+            framing.reset_scan();
+        }
         let mut reads = plan.reads;
         loop {
             let need = match self.deliver_held(framing, plan, &mut sink) {
@@ -420,10 +424,13 @@ impl<B: Block> Reader<B> {
         let mut bytes = self.take_vec();
         let before = bytes.len();
         let missing = need.saturating_sub(before).max(1);
+        // Room is cleared before each read: it must not grow with what has come, or a large
+        // frame in small pieces takes quadratic time.
+        let most = if self.streaming { 64 * 1024 } else { 8 * 1024 };
         let room = if read_ahead {
-            missing.clamp(2 * 1024, before.max(64 * 1024))
+            missing.clamp(2 * 1024, most)
         } else {
-            missing.min(before.max(64 * 1024))
+            missing.min(most)
         };
         bytes.resize(before.saturating_add(room), 0);
         let read = source.read(bytes.get_mut(before..).unwrap_or_default());

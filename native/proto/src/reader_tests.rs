@@ -1,1 +1,754 @@
+//! A [`Reader`] against a wire that is cut, dries up and ends where the test likes.
 
+extern crate std;
+
+use super::*;
+use crate::packet::Frame;
+use std::boxed::Box;
+use std::cell::Cell;
+use std::format;
+use std::time::{Duration, Instant};
+use std::vec;
+
+#[path = "../tests/streams/mod.rs"]
+mod streams;
+
+use streams::{Random, stream};
+
+std::thread_local! {
+    /// The largest block that this test has allocated, in bytes.
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+    /// Blocks above this many bytes are refused.
+    static MEMORY: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+#[derive(Debug)]
+struct Plain(Vec<u8>);
+
+impl Block for Plain {
+    fn allocate(len: usize) -> Option<Self> {
+        LARGEST.set(LARGEST.get().max(len));
+        (len <= MEMORY.get()).then(|| Plain(vec![0xee; len]))
+    }
+
+    fn shrink(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+}
+
+impl AsRef<[u8]> for Plain {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsMut<[u8]> for Plain {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+/// What a read of the wire fails with, if it fails.
+#[derive(Debug, PartialEq)]
+struct Broken;
+
+/// A stream of which `come` bytes have come and `at` have been read.
+struct Wire<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    come: usize,
+    /// After the last byte: end of stream, failure, or nothing.
+    end: Result<Option<usize>, Broken>,
+    /// The most bytes of the next read.
+    piece: Box<dyn FnMut() -> usize + 'a>,
+    /// A read has found nothing.
+    dry: bool,
+    reads: usize,
+    /// The largest buffer that was offered, in bytes.
+    room: usize,
+}
+
+impl<'a> Wire<'a> {
+    /// Everything has come; a read takes what it can, and then there is an end.
+    fn of(bytes: &'a [u8]) -> Self {
+        Wire {
+            bytes,
+            at: 0,
+            come: bytes.len(),
+            end: Ok(Some(0)),
+            piece: Box::new(|| usize::MAX),
+            dry: false,
+            reads: 0,
+            room: 0,
+        }
+    }
+
+    fn in_pieces(bytes: &'a [u8], piece: impl FnMut() -> usize + 'a) -> Self {
+        Wire {
+            piece: Box::new(piece),
+            ..Wire::of(bytes)
+        }
+    }
+
+    /// Nothing follows the bytes for now.
+    fn open(mut self) -> Self {
+        self.end = Ok(None);
+        self
+    }
+}
+
+impl Source for Wire<'_> {
+    type Error = Broken;
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<Option<usize>, Broken> {
+        assert!(!buf.is_empty(), "a read of nothing looks like an end");
+        self.reads += 1;
+        self.room = self.room.max(buf.len());
+        let left = self.come - self.at;
+        if left == 0 {
+            self.dry = true;
+            return match (&self.end, self.come == self.bytes.len()) {
+                (Ok(None), _) | (_, false) => Ok(None),
+                (Ok(Some(_)), true) => Ok(Some(0)),
+                (Err(Broken), true) => Err(Broken),
+            };
+        }
+        let len = buf.len().min(left).min((self.piece)());
+        buf[..len].copy_from_slice(&self.bytes[self.at..self.at + len]);
+        self.at += len;
+        Ok(Some(len))
+    }
+}
+
+const ANY: Plan = Plan {
+    want: Want::Any,
+    raw_limit: 64 * 1024,
+    read_ahead: true,
+    reads: 16,
+};
+
+fn exactly(len: usize) -> Plan {
+    Plan {
+        want: Want::Exactly(len),
+        ..ANY
+    }
+}
+
+fn framing(packet: PacketType) -> Framing {
+    let mut framing = Framing::new();
+    framing.packet = packet;
+    framing
+}
+
+fn wire_of(payload: &Payload<'_, Plain>) -> Vec<u8> {
+    match payload {
+        Payload::Frame { wire, .. } => wire.to_vec(),
+        Payload::Block(block) => block.0.clone(),
+    }
+}
+
+/// What the owner of a socket would see of a delivery, and the bytes it took.
+fn seen(framing: &mut Framing, payload: &Payload<'_, Plain>) -> (Vec<u8>, usize) {
+    let wire = wire_of(payload);
+    let body = match payload {
+        Payload::Frame { body, .. } => wire[body.clone()].to_vec(),
+        Payload::Block(_) => wire.clone(),
+    };
+    let shown = match framing.packet.is_http() {
+        true => format!("{:?}", framing.parse_http(&body)).into_bytes(),
+        false => body,
+    };
+    (shown, wire.len())
+}
+
+/// The frames of a stream that is there as a whole, and whether the rest of it is bad.
+fn reference(mut framing: Framing, mut bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    let mut frames = Vec::new();
+    loop {
+        match framing.scan(bytes) {
+            Ok(Scan::Frame(Frame { wire, body })) => {
+                let payload = Payload::Frame {
+                    wire: &bytes[..wire],
+                    body,
+                };
+                frames.push(seen(&mut framing, &payload).0);
+                bytes = &bytes[wire..];
+            }
+            Ok(Scan::Incomplete { .. }) => return (frames, false),
+            Err(BadFrame) => return (frames, true),
+        }
+    }
+}
+
+/// What may vary while a stream is read, and must not show in the frames.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    /// The most bytes of a read; 0: random.
+    piece: usize,
+    scratch: usize,
+    read_ahead: bool,
+    reads: u32,
+    /// Of so many deliveries one makes the sink stop; 0: none.
+    stop: usize,
+    /// The bytes come a few at a time, and reads find nothing in between.
+    trickles: bool,
+}
+
+/// Reads the whole stream in one way.
+fn read_all(mut framing: Framing, bytes: &[u8], way: Way, seed: u64) -> (Vec<Vec<u8>>, bool) {
+    let mut random = Random(seed | 1);
+    let mut pieces = Random(seed.rotate_left(7) | 1);
+    let mut wire = Wire::in_pieces(bytes, move || match way.piece {
+        0 => 1 + pieces.below(9),
+        piece => piece,
+    });
+    if way.trickles {
+        wire.come = 0;
+    }
+    let mut reader = Reader::<Plain>::default();
+    let mut scratch = vec![0xaa; way.scratch];
+    let plan = Plan {
+        read_ahead: way.read_ahead,
+        reads: way.reads,
+        ..ANY
+    };
+    let mut frames = Vec::new();
+    let mut taken = 0;
+    loop {
+        wire.reads = 0;
+        let pause = reader.pump(
+            &mut wire,
+            &mut framing,
+            &plan,
+            &mut scratch,
+            |framing, payload| {
+                let (shown, len) = seen(framing, &payload);
+                frames.push(shown);
+                taken += len;
+                match way.stop {
+                    0 => Next::More,
+                    one_of => match random.below(one_of) {
+                        0 => Next::Stop,
+                        _ => Next::More,
+                    },
+                }
+            },
+        );
+        assert!(wire.reads <= way.reads as usize);
+        match pause {
+            Pause::End => return (frames, false),
+            Pause::BadFrame => {
+                assert!(reader.held().is_empty());
+                return (frames, true);
+            }
+            Pause::Satisfied => assert!(way.stop > 0),
+            Pause::Drained => wire.come = bytes.len().min(wire.come + 1 + random.below(5)),
+            Pause::Budget => assert_eq!(wire.reads, way.reads as usize),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(taken + reader.held().len(), wire.at, "nothing is lost");
+        assert_eq!(reader.held(), &bytes[taken..wire.at]);
+    }
+}
+
+/// However the wire is cut, dries up and is read, and whenever the sink stops, the frames
+/// are those of the stream as a whole; for every type, under every limit.
+#[test]
+fn the_frames_do_not_depend_on_the_way_they_are_read() {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    for packet in PacketType::ALL {
+        if packet == PacketType::Raw {
+            continue;
+        }
+        for round in 0..150 {
+            let mut framing = framing(packet);
+            framing.packet_size = *random.pick(&[0, 0, 1, 3, 5, 100]);
+            framing.line_limit = *random.pick(&[1, 3, 5, 12, 100, 9216]);
+            framing.delimiter = *random.pick(b"\n\n;");
+            let bytes = stream(packet, &mut random);
+            let expected = reference(framing.clone(), &bytes);
+            for _ in 0..12 {
+                let way = Way {
+                    piece: *random.pick(&[0, 0, 1, usize::MAX]),
+                    scratch: *random.pick(&[1, 2, 7, 16, 64 * 1024]),
+                    read_ahead: random.below(3) > 0,
+                    reads: *random.pick(&[1, 2, 5, 100]),
+                    stop: *random.pick(&[0, 0, 1, 3]),
+                    trickles: random.below(2) == 0,
+                };
+                assert_eq!(
+                    expected,
+                    read_all(framing.clone(), &bytes, way, round),
+                    "{framing:?} {way:?} {bytes:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Frames beyond the size of a read and of the scratch come whole, too.
+#[test]
+fn large_frames_come_whole() {
+    let mut bytes = Vec::new();
+    for len in [0, 1, 4095, 4096, 65_531, 65_532, 65_533, 300_000, 5] {
+        bytes.extend_from_slice(&u32::to_be_bytes(len));
+        bytes.extend((0..len).map(|i| (i % 251) as u8));
+    }
+    let expected = reference(framing(PacketType::Length4), &bytes);
+    assert_eq!(expected.0.len(), 9);
+    for piece in [100, 1448, 4096, 65_536, usize::MAX] {
+        for (read_ahead, stop) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+            let way = Way {
+                piece,
+                scratch: 64 * 1024,
+                read_ahead,
+                reads: 16,
+                stop,
+                trickles: false,
+            };
+            let framing = framing(PacketType::Length4);
+            assert!(
+                expected == read_all(framing, &bytes, way, 99),
+                "{way:?}: other frames"
+            );
+        }
+    }
+}
+
+/// One recv after the other, by length and by frame, of changing types, with bytes put
+/// back in between, takes the stream in order and without a gap.
+#[test]
+fn lengths_frames_and_unread_bytes_mix() {
+    let mut random = Random(0xfeed_beef_1234_5677);
+    for _ in 0..300 {
+        let bytes: Vec<u8> = (0..random.below(60_000))
+            .map(|_| b"\0\0\x01\x05abc\n"[random.below(8)])
+            .collect();
+        let large = random.below(2) == 0;
+        let mut pieces = Random(random.below(1 << 30) as u64 | 1);
+        let mut wire = Wire::in_pieces(&bytes, move || 1 + pieces.below(20_000));
+        wire.come = 0;
+        let mut reader = Reader::<Plain>::default();
+        let mut framing = framing(PacketType::Raw);
+        let mut scratch = vec![0xaa; 64 * 1024];
+        let mut taken = 0;
+        let end = loop {
+            framing.packet = *random.pick(&[
+                PacketType::Raw,
+                PacketType::Line,
+                PacketType::Length1,
+                PacketType::Length2,
+            ]);
+            let plan = Plan {
+                want: match random.below(3) {
+                    0 => Want::Any,
+                    _ => Want::Exactly(1 + random.below(if large { 40_000 } else { 50 })),
+                },
+                raw_limit: *random.pick(&[1, 100, 9000, 100_000]),
+                read_ahead: random.below(2) == 0,
+                reads: 3,
+            };
+            let before = taken;
+            let packet = framing.packet;
+            let pause = reader.pump(
+                &mut wire,
+                &mut framing,
+                &plan,
+                &mut scratch,
+                |framing, payload| {
+                    let delivered = wire_of(&payload);
+                    assert!(!delivered.is_empty());
+                    assert!(
+                        bytes[taken..].starts_with(&delivered),
+                        "the bytes are others than those that came"
+                    );
+                    match (plan.want, packet) {
+                        (Want::Exactly(len), _) => assert_eq!(delivered.len(), len),
+                        (Want::Any, PacketType::Raw) => {
+                            assert!(delivered.len() <= plan.raw_limit);
+                        }
+                        (Want::Any, _) => {
+                            let mut fresh = framing.clone();
+                            fresh.reset_scan();
+                            match fresh.scan(&bytes[taken..]) {
+                                Ok(Scan::Frame(frame)) => assert_eq!(frame.wire, delivered.len()),
+                                other => panic!("{other:?}"),
+                            }
+                        }
+                    }
+                    taken += delivered.len();
+                    Next::Stop
+                },
+            );
+            match pause {
+                Pause::Satisfied => assert!(taken > before),
+                Pause::Drained | Pause::Budget => {
+                    assert_eq!(taken, before);
+                    wire.come = bytes.len().min(wire.come + 1 + random.below(30_000));
+                }
+                end => break end,
+            }
+            assert_eq!(reader.held(), &bytes[taken..wire.at]);
+            if random.below(10) == 0 {
+                let back = random.below(10).min(taken);
+                taken -= back;
+                reader.unread(&mut framing, &bytes[taken..taken + back]);
+                assert_eq!(reader.held(), &bytes[taken..wire.at]);
+            }
+        };
+        assert_eq!(end, Pause::End);
+        assert_eq!(wire.at, bytes.len());
+    }
+}
+
+/// A length is read to the byte: what lies behind stays with the source.
+#[test]
+fn a_length_takes_no_byte_more() {
+    let bytes = vec![7; 100_000];
+    for len in [1, 5, 8191, 8192, 50_000] {
+        for piece in [1, 3000, usize::MAX] {
+            let mut wire = Wire::in_pieces(&bytes, || piece);
+            let mut reader = Reader::<Plain>::default();
+            let plan = Plan {
+                reads: u32::MAX,
+                ..exactly(len)
+            };
+            let pause = reader.pump(
+                &mut wire,
+                &mut framing(PacketType::Raw),
+                &plan,
+                &mut vec![0; 64 * 1024],
+                |_, payload| {
+                    assert_eq!(wire_of(&payload).len(), len);
+                    Next::Stop
+                },
+            );
+            assert_eq!(pause, Pause::Satisfied);
+            assert_eq!(wire.at, len);
+            assert!(reader.held().is_empty());
+        }
+    }
+}
+
+/// Without read-ahead nothing behind the frame that is waited for leaves the source.
+#[test]
+fn without_read_ahead_a_frame_takes_no_byte_more() {
+    let mut random = Random(0xabcd_ef01_2345_6789);
+    for packet in PacketType::ALL {
+        if packet == PacketType::Raw {
+            continue;
+        }
+        for _ in 0..100 {
+            let bytes = stream(packet, &mut random);
+            let mut wire = Wire::of(&bytes);
+            let mut reader = Reader::<Plain>::default();
+            let mut framing = framing(packet);
+            let mut scratch = vec![0; 64 * 1024];
+            let mut taken = 0;
+            loop {
+                let plan = Plan {
+                    read_ahead: false,
+                    reads: u32::MAX,
+                    ..ANY
+                };
+                let pause = reader.pump(
+                    &mut wire,
+                    &mut framing,
+                    &plan,
+                    &mut scratch,
+                    |framing, payload| {
+                        taken += seen(framing, &payload).1;
+                        Next::Stop
+                    },
+                );
+                if pause != Pause::Satisfied {
+                    break;
+                }
+                // That a header is not folded shows in the byte behind it alone.
+                let most = usize::from(packet.is_http());
+                assert!(reader.held().len() <= most, "{packet:?} {bytes:?}");
+                assert_eq!(wire.at, taken + reader.held().len());
+            }
+        }
+    }
+}
+
+/// A raw delivery is at most as long as the limit says, whether it comes from a read,
+/// into a block, or from what was held; and all of it comes.
+#[test]
+fn raw_deliveries_keep_to_their_limit() {
+    let bytes: Vec<u8> = (0..400_000u32).map(|i| (i % 253) as u8).collect();
+    for raw_limit in [1, 7, 1460, 8192, 20_000, 65_536, 1_000_000] {
+        let mut wire = Wire::of(&bytes[..bytes.len().min(raw_limit * 1000)]);
+        let stream = wire.bytes;
+        let mut reader = Reader::<Plain>::default();
+        let mut framing = framing(PacketType::Raw);
+        reader.unread(&mut framing, b"put back");
+        let mut got = Vec::new();
+        let plan = Plan {
+            raw_limit,
+            reads: u32::MAX,
+            ..ANY
+        };
+        let mut scratch = vec![0; 64 * 1024];
+        let mut pause = Pause::Drained;
+        while pause == Pause::Drained {
+            pause = reader.pump(
+                &mut wire,
+                &mut framing,
+                &plan,
+                &mut scratch,
+                |_, payload| {
+                    let delivered = wire_of(&payload);
+                    assert!((1..=raw_limit).contains(&delivered.len()));
+                    got.extend_from_slice(&delivered);
+                    Next::More
+                },
+            );
+        }
+        assert_eq!(pause, Pause::End);
+        assert!(got.strip_prefix(b"put back") == Some(stream));
+    }
+}
+
+/// Large raw reads fill blocks of their own, and the size follows what comes.
+#[test]
+fn a_streaming_peer_is_read_into_blocks() {
+    let bytes = vec![1; 1 << 20];
+    let mut wire = Wire::of(&bytes);
+    let mut reader = Reader::<Plain>::default();
+    let (mut blocks, mut others) = (0, 0);
+    let plan = Plan {
+        reads: u32::MAX,
+        ..ANY
+    };
+    let pause = reader.pump(
+        &mut wire,
+        &mut framing(PacketType::Raw),
+        &plan,
+        &mut vec![0; 64 * 1024],
+        |_, payload| {
+            match payload {
+                Payload::Block(_) => blocks += 1,
+                Payload::Frame { .. } => others += 1,
+            }
+            Next::More
+        },
+    );
+    assert_eq!(pause, Pause::End);
+    assert!(blocks >= 15 && others <= 2, "{blocks} {others}");
+    // Small messages after that get small blocks, and soon none.
+    let small = [2; 100];
+    LARGEST.set(0);
+    for round in 0..8 {
+        let mut wire = Wire::of(&small).open();
+        let pause = reader.pump(
+            &mut wire,
+            &mut framing(PacketType::Raw),
+            &ANY,
+            &mut vec![0; 64 * 1024],
+            |_, payload| {
+                assert_eq!(wire_of(&payload).len(), 100);
+                Next::More
+            },
+        );
+        assert_eq!(pause, Pause::Drained);
+        assert!(round < 4 || LARGEST.replace(0) == 0, "round {round}");
+        LARGEST.set(0);
+    }
+}
+
+/// Reads one frame, which comes in pieces of so many bytes. Returns how long it took.
+fn time_of_one_frame(packet: PacketType, bytes: &[u8], piece: usize) -> Duration {
+    let mut framing = framing(packet);
+    framing.line_limit = 0;
+    let mut wire = Wire::in_pieces(bytes, || piece).open();
+    let mut reader = Reader::<Plain>::default();
+    let mut scratch = vec![0; 64 * 1024];
+    let mut frames = 0;
+    let start = Instant::now();
+    while wire.at < bytes.len() {
+        reader.pump(&mut wire, &mut framing, &ANY, &mut scratch, |_, payload| {
+            frames += 1;
+            assert_eq!(wire_of(&payload).len(), bytes.len());
+            Next::More
+        });
+    }
+    assert_eq!(frames, 1);
+    start.elapsed()
+}
+
+/// A line in single bytes takes linear time.
+#[test]
+fn single_bytes_take_linear_time() {
+    let mut bytes = vec![b'a'; 1 << 18];
+    bytes.push(b'\n');
+    // Some seconds without optimisation; quadratic would be hours.
+    assert!(time_of_one_frame(PacketType::Line, &bytes, 1) < Duration::from_secs(60));
+}
+
+/// A large frame in small pieces takes linear time.
+#[test]
+fn a_large_frame_in_small_pieces_takes_linear_time() {
+    const LEN: u32 = 8 << 20;
+    let mut bytes = LEN.to_be_bytes().to_vec();
+    bytes.resize(LEN as usize + 4, 1);
+    // A fraction of a second without optimisation; quadratic would be a minute.
+    assert!(time_of_one_frame(PacketType::Length4, &bytes, 1448) < Duration::from_secs(10));
+}
+
+/// What is held and is not yet a frame takes linear time also if the sink takes one frame
+/// a call.
+#[test]
+fn taking_frame_by_frame_takes_linear_time() {
+    let bytes = b"\x01a".repeat(1 << 18);
+    let mut framing = framing(PacketType::Length1);
+    let mut wire = Wire::of(&[]);
+    let mut reader = Reader::<Plain>::default();
+    reader.unread(&mut framing, &bytes);
+    let start = Instant::now();
+    let mut frames = 0;
+    while !reader.held().is_empty() {
+        let pause = reader.pump(&mut wire, &mut framing, &ANY, &mut [0; 16], |_, _| {
+            frames += 1;
+            Next::Stop
+        });
+        assert_eq!(pause, Pause::Satisfied);
+    }
+    assert_eq!(frames, 1 << 18);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+/// A header that announces 64 MiB costs no more memory than a few KiB beyond what came, and
+/// a small multiple of what came where that is more.
+#[test]
+fn an_announced_length_is_not_believed() {
+    let mut bytes = vec![0x03, 0xff, 0xff, 0xf0];
+    bytes.resize(3 << 20, 5);
+    for read_ahead in [true, false] {
+        let mut framing = framing(PacketType::Length4);
+        let mut wire = Wire::of(&bytes).open();
+        let mut reader = Reader::<Plain>::default();
+        let plan = Plan { read_ahead, ..ANY };
+        for come in [4, 5, 1000, 60_000, 100_000, 1 << 20, 3 << 20] {
+            wire.come = come;
+            wire.dry = false;
+            while !wire.dry {
+                let pause = reader.pump(
+                    &mut wire,
+                    &mut framing,
+                    &plan,
+                    &mut vec![0; 64 * 1024],
+                    |_, _| panic!("a frame"),
+                );
+                assert!(matches!(pause, Pause::Drained | Pause::Budget));
+            }
+            assert_eq!(reader.held().len(), come);
+            let Held::Bytes { bytes, .. } = &reader.held else {
+                panic!("{reader:?}")
+            };
+            // A vector grows by doubling, for the room of the next read, too.
+            let most = 2 * (come + 64 * 1024);
+            assert!(bytes.capacity() <= most, "{} at {come}", bytes.capacity());
+        }
+    }
+    assert_eq!(LARGEST.get(), 0);
+}
+
+/// A bad frame drops what is held, tells so, and comes behind the good ones.
+#[test]
+fn a_bad_frame_comes_in_its_turn_and_is_dropped() {
+    for stop in [Next::More, Next::Stop] {
+        let mut framing = framing(PacketType::Tpkt);
+        let mut wire = Wire::of(b"\x03\0\0\x05a\x03\0\0\x05b\x02bad").open();
+        let mut reader = Reader::<Plain>::default();
+        let mut bodies = Vec::new();
+        let pause = loop {
+            let pause = reader.pump(
+                &mut wire,
+                &mut framing,
+                &ANY,
+                &mut [0; 64],
+                |framing, payload| {
+                    bodies.push(seen(framing, &payload).0);
+                    stop
+                },
+            );
+            if pause != Pause::Satisfied {
+                break pause;
+            }
+        };
+        assert_eq!(pause, Pause::BadFrame);
+        assert_eq!(bodies.len(), 2);
+        assert!(reader.held().is_empty());
+    }
+}
+
+/// A failure of the source comes through behind the frames, and a later length does not
+/// see bytes that never came.
+#[test]
+fn a_failure_comes_after_the_data() {
+    let mut framing = framing(PacketType::Length1);
+    let mut wire = Wire::of(b"\x01a\x02b");
+    wire.end = Err(Broken);
+    let mut reader = Reader::<Plain>::default();
+    let mut frames = 0;
+    let mut pause = Pause::Drained;
+    while pause == Pause::Drained {
+        pause = reader.pump(&mut wire, &mut framing, &ANY, &mut [0; 64], |_, _| {
+            frames += 1;
+            Next::More
+        });
+    }
+    assert_eq!((pause, frames), (Pause::Failed(Broken), 1));
+    assert_eq!(reader.held(), b"\x02b");
+    let pause = reader.pump(
+        &mut wire,
+        &mut framing,
+        &exactly(3),
+        &mut [0; 64],
+        |_, _| Next::Stop,
+    );
+    assert_eq!(pause, Pause::Failed(Broken));
+    assert_eq!(reader.held(), b"\x02b");
+}
+
+/// Where there is no memory for the length asked for, nothing is lost.
+#[test]
+fn a_length_beyond_memory_loses_no_byte() {
+    let mut framing = framing(PacketType::Raw);
+    let mut wire = Wire::of(b"abcdef").open();
+    let mut reader = Reader::<Plain>::default();
+    let mut scratch = [0; 64];
+    let never = |_: &mut Framing, _: Payload<'_, Plain>| panic!("a delivery");
+    let pause = reader.pump(
+        &mut wire,
+        &mut framing,
+        &exactly(1 << 20),
+        &mut scratch,
+        never,
+    );
+    assert_eq!(pause, Pause::Drained);
+    MEMORY.set(1000);
+    let pause = reader.pump(
+        &mut wire,
+        &mut framing,
+        &exactly(2 << 20),
+        &mut scratch,
+        never,
+    );
+    assert_eq!(pause, Pause::NoMemory);
+    MEMORY.set(usize::MAX);
+    let mut got = Vec::new();
+    let pause = reader.pump(
+        &mut wire,
+        &mut framing,
+        &exactly(6),
+        &mut scratch,
+        |_, payload| {
+            got = wire_of(&payload);
+            Next::Stop
+        },
+    );
+    assert_eq!((pause, got.as_slice()), (Pause::Satisfied, &b"abcdef"[..]));
+}
