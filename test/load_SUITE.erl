@@ -58,26 +58,31 @@ rounds(Context, Side, Options, Count, Tested, Other) ->
     %% A few connections first: what is loaded and started with the first socket stays.
     ok = rs_peer:call(Tested, fun() -> rs_test:start(maps:get(backend, Context)) end),
     {_, Before} = round(Context, Side, Options, 100, Tested, Other),
-    {First, Between} = round(Context, Side, Options, Count, Tested, Other),
-    {Second, After} = round(Context, Side, Options, Count, Tested, Other),
-    ct:pal("before ~p~nopen ~p~nclosed ~p~nopen again ~p~nclosed ~p", [Before, First, Between, Second, After]),
-    ok = returned(Before, Between, 0),
-    %% What an allocator keeps after the first round it must reuse in the second.
-    ok = returned(Between, After, Count),
+    {Open, Closed} = round(Context, Side, Options, Count, Tested, Other),
+    ct:pal("before ~p~nopen ~p~nclosed ~p", [Before, Open, Closed]),
+    ok = same_counts(Before, Closed),
+    %% What the allocators of the VM keep of ten thousand processes; the driver's sockets leave as much.
+    true = maps:get(rss, Closed) - maps:get(rss, Before) < 96 * 1024 * 1024,
+    true = again(Closed, 5, fun() -> round(Context, Side, Options, Count, Tested, Other) end),
     {comment, io_lib:format("bytes a connection: BEAM ~w, RSS ~w",
-                            [(maps:get(memory, Second) - maps:get(memory, Between)) div Count,
-                             (maps:get(rss, Second) - maps:get(rss, Between)) div Count])}.
+                            [(maps:get(memory, Open) - maps:get(memory, Closed)) div Count,
+                             (maps:get(rss, Open) - maps:get(rss, Before)) div Count])}.
 
-%% Descriptors, processes and threads to the last one; memory but for what an allocator may keep.
-returned(Before, After, Count) ->
+%% Descriptors, processes and threads to the last one; the memory of the VM but for its caches.
+same_counts(Before, After) ->
     [{Key, Same, Same} = {Key, maps:get(Key, Before), maps:get(Key, After)} || Key <- [fds, sockets, processes, threads, ports]],
     true = maps:get(memory, After) - maps:get(memory, Before) < 4 * 1024 * 1024,
-    Room = case Count of
-               0 -> 64 * 1024 * 1024;
-               _ -> 8 * 1024 * 1024
-           end,
-    true = maps:get(rss, After) - maps:get(rss, Before) < Room,
     ok.
+
+%% Further rounds fit into what the first one left behind. Fragments of the VM's allocators make the
+%% resident size go up and down; what is lost with each connection would make it go up each time.
+again(_Closed, 0, _Round) ->
+    false;
+again(Closed, Tries, Round) ->
+    {_, After} = Round(),
+    ct:pal("closed ~p", [After]),
+    ok = same_counts(Closed, After),
+    maps:get(rss, After) - maps:get(rss, Closed) < 4 * 1024 * 1024 orelse again(Closed, Tries - 1, Round).
 
 %% `{While open, After the close}`.
 round(Context, Side, Options, Count, Tested, Other) ->
@@ -137,14 +142,14 @@ ask(Keeper, Question) ->
 -spec echo_server(rs_test:context(), list()) -> {term(), fun((term()) -> term())}.
 echo_server(Context, Options) ->
     Listen = rs_test:listen(Context, [{backlog, 4096} | Options]),
-    [spawn(fun() -> acceptor(Listen) end) || _ <- lists:seq(1, 16)],
+    {active, Active} = lists:keyfind(active, 1, Options),
+    [spawn(fun() -> acceptor(Listen, Active) end) || _ <- lists:seq(1, 16)],
     {rs_test:address_of(Listen), fun(stop) -> gen_tcp:close(Listen) end}.
 
-acceptor(Listen) ->
+acceptor(Listen, Active) ->
     case gen_tcp:accept(Listen) of
         {ok, Socket} ->
-            _ = spawn(fun() -> acceptor(Listen) end),
-            {ok, [{active, Active}]} = inet:getopts(Socket, [active]),
+            _ = spawn(fun() -> acceptor(Listen, Active) end),
             echo(Socket, Active);
         {error, closed} ->
             ok
