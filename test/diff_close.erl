@@ -135,7 +135,7 @@ queued() ->
       fun(C) ->
               {Socket, Peer} = client(C, []),
               Count = fill(Socket),
-              %% The peer's window is full and stays so: nothing can move.
+              ok = rs_test:stalled(Socket),
               Start = erlang:monotonic_time(millisecond),
               Closed = gen_tcp:close(Socket),
               Took = erlang:monotonic_time(millisecond) - Start,

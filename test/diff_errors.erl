@@ -3,11 +3,18 @@
 
 -export([observations/0, calls/0]).
 
--import(rs_test, [client/2, server/2, listen/2, reset/1, fin_arrived/1, reset_arrived/1, attempt/1, async/1, await/1]).
+-import(rs_test, [client/2, server/2, listen/2, reset/1, fin_arrived/1, reset_arrived/1, barrier/1, attempt/1, async/1, await/1]).
 
 -spec observations() -> [{string(), fun((rs_test:context()) -> term())}].
 observations() ->
-    [{State ++ ": " ++ Name, fun(C) -> Socket = Make(C), {Call(Socket), Call(Socket)} end}
+    [{State ++ ": " ++ Name,
+      fun(C) ->
+              Socket = Make(C),
+              First = Call(Socket),
+              %% What the call set off has happened before the second one.
+              ok = barrier(C),
+              {First, Call(Socket)}
+      end}
      || {State, Make} <- states(), {Name, Call} <- calls()]
     ++ [{"bad argument: " ++ Name, fun(C) -> {Socket, _} = client(C, []), attempt(fun() -> Call(Socket) end) end}
         || {Name, Call} <- bad_arguments()]

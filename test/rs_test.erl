@@ -12,7 +12,7 @@
 -export([next/0, next/1, next_n/1, until_closed/1, read_all/1, collect/2, mailbox/0, queued/1]).
 -export([poll/1, poll/2, async/1, async_owner/2, blocked/1, await/1, kill/1, pid_of/1]).
 -export([observe/2, normalise/1, attempt/1]).
--export([fd_count/0, socket_fds/0, fill/1, drain/2]).
+-export([fd_count/0, socket_fds/0, fill/1, stalled/1, drain/2]).
 
 -export_type([context/0, async/0]).
 
@@ -525,9 +525,26 @@ fill(Socket) ->
     %% More than any kernel buffer takes; one send with an empty queue never waits.
     Count = 16 * 1024 * 1024,
     ok = gen_tcp:send(Socket, <<0:Count/unit:8>>),
-    {ok, [{send_pend, Pending}]} = inet:getstat(Socket, [send_pend]),
-    true = Pending > 0,
+    true = pending(Socket) > 0,
     Count.
+
+%% Waits until the output queue of the backend no longer moves: the peer's window is shut.
+-spec stalled(inet:socket()) -> ok.
+stalled(Socket) ->
+    stalled(Socket, pending(Socket), 100).
+
+stalled(_Socket, _Pending, 0) ->
+    ok;
+stalled(Socket, Pending, Looks) ->
+    receive after 1 -> ok end,
+    case pending(Socket) of
+        Pending -> stalled(Socket, Pending, Looks - 1);
+        Other -> stalled(Socket, Other, 100)
+    end.
+
+pending(Socket) ->
+    {ok, [{send_pend, Pending}]} = inet:getstat(Socket, [send_pend]),
+    Pending.
 
 %% Reads exactly this many bytes from a passive raw socket, without keeping them.
 -spec drain(inet:socket(), non_neg_integer()) -> ok.
