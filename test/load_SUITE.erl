@@ -74,7 +74,7 @@ same_counts(Before, After) ->
     true = maps:get(memory, After) - maps:get(memory, Before) < 4 * 1024 * 1024,
     ok.
 
-%% Further rounds fit into what the first one left behind. Fragments of the VM's allocators make the
+%% A further round fits into what an earlier one left behind. Fragments of the VM's allocators make the
 %% resident size go up and down; what is lost with each connection would make it go up each time.
 again(_Closed, 0, _Round) ->
     false;
@@ -82,7 +82,7 @@ again(Closed, Tries, Round) ->
     {_, After} = Round(),
     ct:pal("closed ~p", [After]),
     ok = same_counts(Closed, After),
-    maps:get(rss, After) - maps:get(rss, Closed) < 4 * 1024 * 1024 orelse again(Closed, Tries - 1, Round).
+    maps:get(rss, After) - maps:get(rss, Closed) < 1024 * 1024 orelse again(After, Tries - 1, Round).
 
 %% `{While open, After the close}`.
 round(Context, Side, Options, Count, Tested, Other) ->
