@@ -23,10 +23,22 @@ esac
 
 say() { echo "setup: $*"; }
 refuse() {
-    for line in "$@"; do echo "setup: $line" >&2; done
+    printf '%s\n' "$@" | sed 's/^/setup: /' >&2
     exit 1
 }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# has_rust: cargo is there, and both it and the compiler are new enough.
+has_rust() { have cargo && version_at_least "$(rust_version)" "$RUST_MINIMUM"; }
+
+rust_packages="rustc-web cargo-web"
+[ "$purpose" != test ] || rust_packages="$rust_packages rust-web-clippy rustfmt-web"
+
+how_to_get_rust() {
+    echo "Install Rust $RUST_MINIMUM or later, in one of these ways:"
+    echo "    Debian 12, with its security suite in apt's sources:  apt-get install $rust_packages"
+    echo "    any system: rustup, https://rustup.rs"
+}
 
 case "$(uname -s) $(uname -m)" in
     "Linux x86_64" | "Linux aarch64") ;;
@@ -59,9 +71,11 @@ refresh_lists() {
 # install PACKAGE...: installs them, or says what to do and fails.
 install() {
     if [ -z "$apt_get" ]; then
+        has_rust || rust="$(how_to_get_rust)"
         refuse "missing here: $*" \
             "Neither root nor sudo with apt is available. As root on Debian 12:" \
-            "    apt-get update && apt-get install --no-install-recommends $*"
+            "    apt-get update && apt-get install --no-install-recommends $*" \
+            ${rust:+"$rust"}
     fi
     refresh_lists
     say "installing $*"
@@ -133,18 +147,6 @@ fi
 [ -z "$packages" ] || install $packages
 
 # --- Rust -----------------------------------------------------------------------------
-
-# has_rust: cargo is there, and both it and the compiler are new enough.
-has_rust() { have cargo && version_at_least "$(rust_version)" "$RUST_MINIMUM"; }
-
-rust_packages="rustc-web cargo-web"
-[ "$purpose" != test ] || rust_packages="$rust_packages rust-web-clippy rustfmt-web"
-
-how_to_get_rust() {
-    echo "Install Rust $RUST_MINIMUM or later, in one of these ways:"
-    echo "    Debian 12, with its security suite in apt's sources:  apt-get install $rust_packages"
-    echo "    any system: rustup, https://rustup.rs"
-}
 
 # Debian's rustc-web replaces the packages rustc and cargo: taken only where apt's
 # simulation shows a version that suffices and nothing removed.
