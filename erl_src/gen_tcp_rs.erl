@@ -17,6 +17,8 @@
 
 -export_type([socket/0]).
 
+-include_lib("kernel/include/file.hrl").
+
 -type socket() :: {'$inet', ?MODULE, gen_tcp_rs_nif:handle()}.
 -type family() :: gen_tcp_rs_opts:family().
 -type failure() :: {error, closed | timeout | badarg | not_owner | system_limit | inet:posix()}.
@@ -27,6 +29,8 @@
 %% How long close waits for queued output, and how long for the first sign of progress.
 -define(CLOSE_MILLISECONDS, 180000).
 -define(PROGRESS_MILLISECONDS, 5000).
+%% The most of a file that one call sends.
+-define(FILE_BYTES, 524288).
 
 %%% Making sockets
 
@@ -308,9 +312,46 @@ recv_until(Handle, Length, Deadline) ->
 -spec unrecv(socket(), iodata()) -> ok | failure().
 unrecv(?SOCKET(Handle), Data) -> gen_tcp_rs_nif:unrecv(Handle, Data).
 
-%% file:sendfile/5 reads and sends where this is not supported.
--spec sendfile(socket(), term(), non_neg_integer(), non_neg_integer()) -> {error, enotsup}.
-sendfile(?SOCKET(_Handle), _File, _Offset, _Bytes) -> {error, enotsup}.
+%% A file of the system's goes out by sendfile(2), from this process alone as with
+%% the port driver; for others file:sendfile/5 reads and sends by itself.
+-spec sendfile(socket(), file:fd(), non_neg_integer(), non_neg_integer()) ->
+          {ok, non_neg_integer()} | failure() | {error, enotsup}.
+sendfile(?SOCKET(Handle), #file_descriptor{module = prim_file} = File, Offset, Bytes) ->
+    try prim_file:get_handle(File) of
+        <<Descriptor:32/native>> ->
+            Left = case Bytes of 0 -> infinity; _ -> Bytes end,
+            Sent = send_file(Handle, Descriptor, Offset, Left, 0),
+            ok = gen_tcp_rs_nif:file_sent(Handle),
+            Sent
+    catch
+        error:_ -> {error, einval}
+    end;
+sendfile(?SOCKET(_Handle), _File, _Offset, _Bytes) ->
+    {error, enotsup}.
+
+-spec send_file(gen_tcp_rs_nif:handle(), non_neg_integer(), non_neg_integer(),
+                non_neg_integer() | infinity, non_neg_integer()) ->
+          {ok, non_neg_integer()} | failure().
+send_file(_Handle, _File, _Offset, 0, Sent) ->
+    {ok, Sent};
+send_file(Handle, File, Offset, Left, Sent) ->
+    case gen_tcp_rs_nif:sendfile(Handle, File, Offset, min(Left, ?FILE_BYTES)) of
+        {ok, 0} ->
+            {ok, Sent};
+        {ok, Count} when Left =:= infinity ->
+            send_file(Handle, File, Offset + Count, infinity, Sent + Count);
+        {ok, Count} ->
+            send_file(Handle, File, Offset + Count, Left - Count, Sent + Count);
+        wait ->
+            Ref = make_ref(),
+            case gen_tcp_rs_nif:await_writable(Handle, Ref) of
+                wait -> receive {Ref, _} -> ok end;
+                ok -> ok
+            end,
+            send_file(Handle, File, Offset, Left, Sent);
+        Error ->
+            Error
+    end.
 
 %%% The end
 

@@ -6,6 +6,7 @@
 
 -export([connect/3, listen/2, take_over/1, accept/2]).
 -export([recv/3, unrecv/2, send/3, await_send/3, send_timed_out/3, cancel/2]).
+-export([sendfile/4, await_writable/2, file_sent/1]).
 -export([shutdown/2, close/1, await_drained/2, queued/1, abandon/1]).
 -export([setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1]).
 -export([begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1]).
@@ -17,6 +18,7 @@
 
 -nifs([connect/3, listen/2, take_over/1, accept/2,
        recv/3, unrecv/2, send/3, await_send/3, send_timed_out/3, cancel/2,
+       sendfile/4, await_writable/2, file_sent/1,
        shutdown/2, close/1, await_drained/2, queued/1, abandon/1,
        setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1,
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
@@ -78,6 +80,19 @@ send_timed_out(_Handle, _Ref, _Close) -> erlang:nif_error(not_loaded).
 %% False: the answer is in the mailbox.
 -spec cancel(handle(), reference()) -> boolean().
 cancel(_Handle, _Ref) -> erlang:nif_error(not_loaded).
+
+%% So many bytes, 0 at the end of the file. wait: call await_writable/2.
+-spec sendfile(handle(), File :: non_neg_integer(), Offset :: non_neg_integer(),
+               Count :: pos_integer()) -> {ok, non_neg_integer()} | wait | failure().
+sendfile(_Handle, _File, _Offset, _Count) -> erlang:nif_error(not_loaded).
+
+%% Answer: ready.
+-spec await_writable(handle(), reference()) -> ok | wait.
+await_writable(_Handle, _Ref) -> erlang:nif_error(not_loaded).
+
+%% Other senders go on.
+-spec file_sent(handle()) -> ok.
+file_sent(_Handle) -> erlang:nif_error(not_loaded).
 
 -spec shutdown(handle(), read | write | read_write) -> ok | failure().
 shutdown(_Handle, _How) -> erlang:nif_error(not_loaded).

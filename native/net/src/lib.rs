@@ -5,6 +5,7 @@
 
 pub mod address;
 mod endpoint;
+mod file;
 mod host;
 mod listener;
 mod open;

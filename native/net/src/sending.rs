@@ -154,7 +154,7 @@ impl<H: Host> Stream<H> {
             close: settings.send_timeout_close,
         };
         let (busy, later) = (wait(false), wait(true));
-        if self.writer.is_busy() && !force {
+        if (self.writer.is_busy() || self.file_sender.is_some()) && !force {
             return busy;
         }
         let body = data.pieces().iter().map(|piece| piece.len()).sum();
@@ -240,16 +240,13 @@ impl<H: Host> Stream<H> {
     /// Writes what is queued, as far as the kernel takes it and one call may last, and
     /// does what waited for that.
     fn write_queue(&mut self, low_watermark: u32) -> Result<(), i32> {
-        if self.writer.is_empty() {
-            return Ok(());
-        }
         let (Link::Open(socket) | Link::InputEnded(socket)) = &self.link else {
             return Ok(());
         };
         write_queued(socket, &mut self.writer)?;
         if self.writer.is_empty() {
-            for closer in self.closers.drain(..) {
-                closer.answer(Reply::Ready);
+            for waiter in self.drained.drain(..) {
+                waiter.answer(Reply::Ready);
             }
             if let Some(how) = self.shutdown.take() {
                 let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
@@ -258,14 +255,17 @@ impl<H: Host> Stream<H> {
         }
         if self.writer.queued() <= low_watermark as usize {
             self.writer.release();
-            self.wake_senders(|_| true);
+            let file = self.file_sender.is_some();
+            self.wake_senders(|sender| sender.queued || !file);
         }
         Ok(())
     }
 
     fn await_send(&mut self, waiter: Waiter<H>, queued: bool) -> Call<()> {
         match &mut self.link {
-            Link::Open(_) | Link::InputEnded(_) if self.writer.is_busy() => {
+            Link::Open(_) | Link::InputEnded(_)
+                if self.writer.is_busy() || (!queued && self.file_sender.is_some()) =>
+            {
                 self.senders.push(Sender { waiter, queued });
                 Call::Wait
             }
@@ -318,7 +318,7 @@ impl<H: Host> Stream<H> {
     }
 
     pub(crate) fn await_drained(&mut self, waiter: Waiter<H>) {
-        self.closers.push(waiter);
+        self.drained.push(waiter);
     }
 
     /// The socket is closed for everybody; its output goes on. Only if it

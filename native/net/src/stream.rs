@@ -101,7 +101,10 @@ pub(crate) struct Stream<H: Host> {
     pub(crate) writer: Writer<H::Kept>,
     pub(crate) receiver: Option<Receiver<H>>,
     pub(crate) senders: Vec<Sender<H>>,
-    pub(crate) closers: Vec<Waiter<H>>,
+    /// Who waits until nothing is queued: in close, or in sendfile, for room too.
+    pub(crate) drained: Vec<Waiter<H>>,
+    /// Who sends a file: the others wait.
+    pub(crate) file_sender: Option<H::Pid>,
     /// A shutdown that waits for the queued output.
     pub(crate) shutdown: Option<Shutdown>,
     /// `tcp_closed` is sent once in the life of a socket.
@@ -160,7 +163,8 @@ impl<H: Host> Stream<H> {
             writer: Writer::default(),
             receiver: None,
             senders: Vec::new(),
-            closers: Vec::new(),
+            drained: Vec::new(),
+            file_sender: None,
             shutdown: None,
             told_closed: false,
         }
@@ -195,9 +199,10 @@ impl<H: Host> Stream<H> {
                 .receiver
                 .as_ref()
                 .is_some_and(|receiver| receiver.tag.is_some());
+        let write = !self.writer.is_empty() || !self.drained.is_empty();
         Interest {
             read: awaited && self.is_open(),
-            write: !self.writer.is_empty(),
+            write,
         }
     }
 
@@ -436,8 +441,8 @@ impl<H: Host> Stream<H> {
     pub(crate) fn drop_output(&mut self, failure: Option<Failure>) -> bool {
         self.writer.clear();
         self.shutdown = None;
-        for closer in self.closers.drain(..) {
-            closer.answer(Reply::Ready);
+        for waiter in self.drained.drain(..) {
+            waiter.answer(Reply::Ready);
         }
         let any = !self.senders.is_empty();
         for sender in self.senders.drain(..) {
@@ -511,10 +516,10 @@ impl<H: Host> Stream<H> {
         if let Some(receiver) = self.receiver.take_if(|receiver| receiver.pid == pid) {
             return receiver.tag.as_ref() == Some(tag);
         }
-        let before = self.senders.len() + self.closers.len();
+        let before = self.senders.len() + self.drained.len();
         self.senders.retain(|sender| !sender.waiter.is(pid, tag));
-        self.closers.retain(|closer| !closer.is(pid, tag));
-        self.senders.len() + self.closers.len() < before
+        self.drained.retain(|waiter| !waiter.is(pid, tag));
+        self.senders.len() + self.drained.len() < before
     }
 
     /// Answers everybody who waits: the socket is closed.

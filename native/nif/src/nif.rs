@@ -235,6 +235,38 @@ fn cancel<'a>(env: Env<'a>, socket: &'a Socket, reference: Ref<'a>) -> NifResult
     Ok(socket.cancel(Pid::caller(env), &Tag::new(reference)))
 }
 
+/// Reads a file, which may block.
+#[rustler::nif(schedule = "DirtyIo")]
+fn sendfile<'a>(
+    env: Env<'a>,
+    socket: &'a Socket,
+    file: i32,
+    offset: u64,
+    count: usize,
+) -> NifResult<Term<'a>> {
+    Ok(
+        match socket.send_file(Pid::caller(env), file, offset, count) {
+            Call::Done(sent) => (atoms::ok(), sent).encode(env),
+            Call::Wait => atoms::wait().encode(env),
+            Call::Failed(failure) => error(env, failure),
+        },
+    )
+}
+
+#[rustler::nif]
+fn await_writable<'a>(env: Env<'a>, socket: &'a Socket, reference: Ref<'a>) -> NifResult<Term<'a>> {
+    Ok(waited(
+        env,
+        socket.await_writable(Pid::caller(env), Tag::new(reference)),
+    ))
+}
+
+#[rustler::nif]
+fn file_sent(env: Env<'_>, socket: &Socket) -> NifResult<Atom> {
+    socket.file_sent(Pid::caller(env));
+    Ok(atoms::ok())
+}
+
 #[rustler::nif]
 fn shutdown<'a>(env: Env<'a>, socket: &'a Socket, how: Atom) -> NifResult<Term<'a>> {
     let how = match how {
