@@ -28,7 +28,7 @@
     type_httph_bin/1,
     type_ssl_tls/1
 ]).
--export([written_down/1, known_headers/1, long_streams/1, speed/1]).
+-export([written_down/1, known_headers/1, every_byte/1, long_streams/1, speed/1]).
 
 %% In the order of PacketType::ALL.
 -define(TYPES, [
@@ -41,7 +41,7 @@
 
 suite() -> [{timetrap, {minutes, 30}}].
 
-all() -> [written_down, known_headers, long_streams, {group, types}, speed].
+all() -> [written_down, known_headers, every_byte, long_streams, {group, types}, speed].
 
 groups() ->
     [
@@ -180,6 +180,57 @@ known_headers(Config) ->
         is_atom(Atom)
     ],
     ?assertEqual(lists:seq(1, 52), lists:sort(Indices)),
+    close(Port).
+
+%% Any byte, in any place that has a meaning, is judged as decode_packet/3 judges it.
+every_byte(Config) ->
+    Port = open(Config),
+    Streams =
+        [
+            {Type, <<Before/binary, Byte, After/binary>>}
+         || Byte <- lists:seq(0, 255),
+            {Type, Before, After} <- [
+                {http_bin, <<>>, <<"ET / HTTP/1.1\r\n">>},
+                {http_bin, <<"G">>, <<"T / HTTP/1.1\r\n">>},
+                {http_bin, <<"GET">>, <<"/ HTTP/1.1\r\n">>},
+                {http_bin, <<"GET ">>, <<>>},
+                {http_bin, <<"GET ">>, <<" HTTP/1.1\r\n">>},
+                {http_bin, <<"GET ">>, <<"/ HTTP/1.1\r\n">>},
+                {http_bin, <<"GET /">>, <<"HTTP/1.1\r\n">>},
+                {http_bin, <<"GET / HTTP/">>, <<"1.1\r\n">>},
+                {http_bin, <<"GET / HTTP/1">>, <<"1\r\n">>},
+                {http_bin, <<"GET / HTTP/1.1">>, <<"\r\n">>},
+                {http_bin, <<"GET / HTTP/1.1">>, <<"\n">>},
+                {http_bin, <<"HTTP/1.1">>, <<"200 OK\r\n">>},
+                {http_bin, <<"HTTP/1.1 2">>, <<"0 OK\r\n">>},
+                {http_bin, <<"HTTP/1.1 200">>, <<"OK\r\n">>},
+                {httph_bin, <<>>, <<"ame: value\r\nx">>},
+                {httph_bin, <<"n">>, <<"me: value\r\nx">>},
+                {httph_bin, <<"name">>, <<" value\r\nx">>},
+                {httph_bin, <<"name:">>, <<"value\r\nx">>},
+                {httph_bin, <<"name: value\r\n">>, <<"x\r\nx">>},
+                {httph_bin, <<"a\n">>, <<"x\r\nx">>},
+                {asn1, <<>>, <<2, "abcdef">>},
+                {asn1, <<16#30>>, <<0, 0, 2, 1, "abcdef">>},
+                {asn1, <<16#1f>>, <<2, "abcdef">>},
+                {cdr, <<"GIO">>, <<1, 0, 0, 0, 0, 0, 0, 2, "abcdef">>},
+                {cdr, <<"GIOP", 1, 2>>, <<0, 2, 0, 0, 2, "ab", 0:(2 * 65536)>>},
+                {fcgi, <<>>, <<1, 0, 0, 0, 2, 0, 0, "abcdef">>},
+                {fcgi, <<1, 1, 0, 0, 0, 2>>, <<0, "ab", 0:2040>>},
+                {tpkt, <<>>, <<0, 0, 6, "abcdef">>},
+                {tpkt, <<3, 0, 0>>, <<"ab", 0:2048>>},
+                {ssl_tls, <<>>, <<0, 1, 0, 2, "abcdef", 0:2048>>},
+                {ssl_tls, <<16#80, 9>>, <<3, 1, "abcdef", 0:2048>>}
+            ]
+        ],
+    [
+        begin
+            Theirs = expected(Type, {0, 0, $\n}, Stream),
+            Ours = ask_one(Port, Type, {0, 0, $\n}, Stream),
+            ?assert(same(Theirs, Ours), {Type, Stream, Theirs, Ours})
+        end
+     || {Type, Stream} <- Streams
+    ],
     close(Port).
 
 %% A mebibyte without an end takes linear time when it comes in small pieces.
@@ -419,7 +470,7 @@ mutate(Stream, Type) ->
 garbage(Type) -> <<<<(a_byte(Type))>> || _ <- lists:seq(1, rand:uniform(30))>>.
 
 a_byte(Type) when ?IS_HTTP(Type) ->
-    one_of({$\r, $\n, $\s, $\t, $:, $/, $., $-, $a, $Z, $1, $[, $], $*, $", 0, 127, 128, 255, any()});
+    one_of({$\r, $\n, $\s, $\t, $:, $/, $., $-, $a, $Z, $1, $[, $], $*, $", $}, 0, 127, 128, 255, any()});
 a_byte(line) ->
     one_of({$\n, $\r, $;, 0, 255, any()});
 a_byte(_) ->

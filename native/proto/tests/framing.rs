@@ -39,13 +39,13 @@ const LENGTH_FRAMES: [(PacketType, &[u8], u32, std::ops::Range<usize>); 18] = [
     (PacketType::Asn1, b"\xff\x80\xff\x05\x81\x03abc", 3, 0..9),
     (
         PacketType::Cdr,
-        b"GIOP\x01\x02\x00\x00\x00\x00\x00\x03abc",
+        b"GIOP\x01\x02\x02\x00\x00\x00\x00\x03abc",
         3,
         0..15,
     ),
     (
         PacketType::Cdr,
-        b"GIOP\x01\x02\x03\x00\x03\x00\x00\x00abc",
+        b"GIOP\x01\x02\x01\x00\x03\x00\x00\x00abc",
         3,
         0..15,
     ),
