@@ -6,6 +6,7 @@ mod atoms;
 mod block;
 mod encode;
 mod errors;
+mod halt;
 mod host;
 mod iodata;
 mod message;
@@ -17,7 +18,8 @@ use rustler::{Env, Term};
 
 /// Runs again when the Erlang module is loaded again: the library stays mapped, and
 /// sockets and pollers go on.
-fn load(_env: Env<'_>, _info: Term<'_>) -> bool {
+fn load(env: Env<'_>, _info: Term<'_>) -> bool {
+    halt::prepare(env);
     true
 }
 

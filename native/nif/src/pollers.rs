@@ -53,6 +53,11 @@ pub(crate) fn sockets() -> Vec<Handle> {
         .collect()
 }
 
+/// Bytes queued for sending on all of them.
+pub(crate) fn queued() -> usize {
+    sockets().iter().map(|socket| socket.queued()).sum()
+}
+
 /// Ends the poller threads and waits for them; what is still open stays as it is and is
 /// served no more. The next socket starts new ones.
 pub(crate) fn stop() {
