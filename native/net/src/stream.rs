@@ -30,6 +30,9 @@ use std::net::Shutdown;
 const READS_OF_AN_EVENT: u32 = 16;
 /// Reads of one re-arming call: at most half a megabyte, a fraction of a millisecond.
 const READS_OF_A_CALL: u32 = 8;
+/// A read of frames makes hundreds of messages where a raw one makes one: so many times
+/// fewer reads hold the lock as long.
+const FRAMED: u32 = 4;
 /// Most bytes of one read.
 pub(crate) const SCRATCH: usize = 64 * 1024;
 
@@ -299,7 +302,10 @@ impl<H: Host> Stream<H> {
             want: Want::Any,
             raw_limit: raw_limit(settings),
             read_ahead: settings.read_ahead,
-            reads,
+            reads: match settings.framing.packet {
+                PacketType::Raw => reads,
+                _ => reads.div_ceil(FRAMED),
+            },
         };
         let Settings {
             framing, active, ..
