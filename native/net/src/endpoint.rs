@@ -22,6 +22,7 @@ use parking_lot::{Mutex, MutexGuard};
 use proto::Active;
 use socket2::Socket;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// A socket with its owner, settings and counters.
@@ -262,9 +263,13 @@ impl<H: Host> Endpoint<H> {
     pub(crate) fn fail_after_panic(&self) {
         let mut state = self.lock();
         let failure = Failure::Posix(libc::EIO);
-        if let (mut context, Role::Stream(stream)) = self.split(&mut state) {
-            stream.abort(&mut context, failure);
-        }
+        // Whatever it was may happen again while the owner is told, and must not keep the
+        // socket open.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            if let (mut context, Role::Stream(stream)) = self.split(&mut state) {
+                stream.abort(&mut context, failure);
+            }
+        }));
         self.finish(&mut state, Some(failure));
     }
 

@@ -1,0 +1,346 @@
+//! How sockets end, what is left of them then, and how they change owners.
+
+mod fake;
+
+use fake::{Message, Process, Rig, active, bytes, flag, int, packet, tag};
+use net::option::{Query, Reading, Row};
+use net::{Call, Failure, Family, Kind, Reply};
+use proto::{Active, ActiveRequest, PacketType};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const NOT_CONNECTED: Failure = Failure::Posix(libc::ENOTCONN);
+
+fn data(bytes: &[u8]) -> Message {
+    Message::Data(bytes.to_vec())
+}
+
+/// With `exit_on_close` false an active owner is told of the peer's end once, and goes on
+/// sending.
+#[test]
+fn a_half_closed_socket_sends_on() {
+    let rig = Rig::new();
+    for family in [Family::Inet, Family::Local] {
+        let owner = Process::spawn();
+        let options = [flag("exit_on_close", false), active(ActiveRequest::Always)];
+        let (socket, mut peer) = rig.stream(family, &owner, &options);
+        peer.write(b"that is all");
+        peer.0.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(owner.data(11), b"that is all");
+        assert_eq!(owner.next(), Message::Closed);
+        for _ in 0..3 {
+            owner.send(&socket, &bytes(b"not for me")).unwrap();
+            assert_eq!(peer.read(10), b"not for me");
+        }
+        assert_eq!(socket.info().settings.active, Active::Always);
+        socket.set_options(&[active(ActiveRequest::Once)]).unwrap();
+        rig.settle();
+        assert_eq!(owner.messages(), []);
+        socket.activate(Active::Passive).unwrap();
+        for _ in 0..3 {
+            assert_eq!(owner.recv(&socket, 0), Err(Failure::Closed));
+        }
+        assert!(socket.close());
+        assert_eq!(peer.read_to_end(), b"");
+        assert_eq!(owner.messages(), []);
+    }
+}
+
+/// The same found by a recv: an activation then tells of the end.
+#[test]
+fn a_half_closed_passive_socket_tells_on_request() {
+    let rig = Rig::new();
+    let owner = Process::spawn();
+    let (socket, mut peer) = rig.tcp(&owner, &[flag("exit_on_close", false)]);
+    peer.write(b"abc");
+    peer.0.shutdown(Shutdown::Write).unwrap();
+    // A length that does not come whole is lost.
+    assert_eq!(owner.recv(&socket, 10), Err(Failure::Closed));
+    assert_eq!(owner.recv(&socket, 0), Err(Failure::Closed));
+    owner.send(&socket, &bytes(b"still there")).unwrap();
+    assert_eq!(peer.read(11), b"still there");
+    socket.activate(Active::Once).unwrap();
+    assert_eq!(owner.messages(), [Message::Closed]);
+    assert!(!socket.is_closed());
+    owner.send(&socket, &bytes(b"and on")).unwrap();
+    assert_eq!(peer.read(6), b"and on");
+}
+
+/// What is left of a passive socket whose peer has closed: each call has its answer, and an
+/// activation tells the owner and ends it.
+#[test]
+fn a_husk_answers_each_call() {
+    let rig = Rig::new();
+    let (owner, watcher) = (Process::spawn(), Process::spawn());
+    let (socket, peer) = rig.tcp(&owner, &[]);
+    let monitor = tag();
+    assert!(socket.monitor(watcher.pid, monitor));
+    drop(peer);
+    assert_eq!(owner.recv(&socket, 0), Err(Failure::Closed));
+    assert_eq!(socket.info().kind, Kind::Disconnected);
+    assert_eq!(owner.recv(&socket, 0), Err(NOT_CONNECTED));
+    assert_eq!(owner.send(&socket, &bytes(b"x")), Err(Failure::Closed));
+    assert_eq!(owner.send(&socket, &bytes(b"x")), Err(NOT_CONNECTED));
+    assert_eq!(socket.shutdown(Shutdown::Write), Err(NOT_CONNECTED));
+    assert_eq!(socket.peer_address(), Err(NOT_CONNECTED));
+    assert_eq!(socket.unrecv(b"x"), Err(NOT_CONNECTED));
+    assert_eq!(socket.local_address(), Err(Failure::Posix(libc::EBADF)));
+    assert_eq!(socket.fd(), Err(Failure::Posix(libc::EINVAL)));
+    socket
+        .set_options(&[flag("nodelay", true), int("high_watermark", 77)])
+        .unwrap();
+    let queries = ["high_watermark", "nodelay"].map(|name| Query::Named(Row::named(name).unwrap()));
+    let readings = socket.get_options(queries.to_vec()).unwrap();
+    assert!(matches!(
+        readings.as_slice(),
+        [
+            Reading::Value(net::option::Value::Int(77)),
+            Reading::Omitted
+        ]
+    ));
+    assert!(socket.counters().is_some());
+    let other = Process::spawn();
+    let was = socket.begin_transfer(owner.pid, other.pid);
+    assert_eq!(was, Ok(Some(Active::Passive)));
+    assert!(socket.finish_transfer(other.pid, Active::Passive));
+    rig.settle();
+    assert_eq!(watcher.messages(), []);
+    socket.activate(Active::Once).unwrap();
+    assert_eq!(other.messages(), [Message::Closed]);
+    assert_eq!(watcher.messages(), [Message::Down(monitor, None)]);
+    assert!(socket.is_closed());
+    assert_eq!(owner.messages(), []);
+}
+
+/// A send that finds the peer gone makes a husk, and the next recv learns the reason once.
+#[test]
+fn a_send_finds_the_peer_gone() {
+    let rig = Rig::new();
+    for show in [false, true] {
+        let owner = Process::spawn();
+        let (socket, peer) = rig.tcp(&owner, &[flag("show_econnreset", show)]);
+        let told = match show {
+            true => Failure::Posix(libc::ECONNRESET),
+            false => Failure::Closed,
+        };
+        drop(peer);
+        // The first send provokes the reset.
+        owner.send(&socket, &bytes(b"x")).unwrap();
+        let failure = loop {
+            if let Err(failure) = owner.send(&socket, &bytes(b"x")) {
+                break failure;
+            }
+        };
+        assert_eq!(failure, told);
+        assert_eq!(owner.send(&socket, &bytes(b"x")), Err(NOT_CONNECTED));
+        assert_eq!(owner.recv(&socket, 0), Err(told));
+        assert_eq!(owner.recv(&socket, 0), Err(NOT_CONNECTED));
+        socket.activate(Active::Always).unwrap();
+        assert_eq!(owner.messages().last(), Some(&Message::Closed));
+        assert!(socket.is_closed());
+    }
+}
+
+/// Every call on a closed socket has its answer, and none changes anything.
+#[test]
+fn a_closed_socket_answers_each_call() {
+    let rig = Rig::new();
+    let (owner, other) = (Process::spawn(), Process::spawn());
+    let (socket, _peer) = rig.tcp(&owner, &[]);
+    socket.abandon();
+    let gone = Failure::Posix(libc::EINVAL);
+    assert_eq!(owner.recv(&socket, 0), Err(Failure::Closed));
+    assert_eq!(owner.send(&socket, &bytes(b"x")), Err(Failure::Closed));
+    assert_eq!(socket.shutdown(Shutdown::Both), Err(Failure::Closed));
+    assert_eq!(socket.local_address(), Err(gone));
+    assert_eq!(socket.peer_address(), Err(gone));
+    assert_eq!(socket.fd(), Err(gone));
+    assert!(socket.activate(Active::Once).is_err());
+    assert!(socket.set_options(&[]).is_err());
+    assert!(socket.get_options(Vec::new()).is_err());
+    assert!(socket.counters().is_none());
+    let transfer = socket.begin_transfer(owner.pid, other.pid);
+    assert_eq!(transfer, Err(Failure::Closed));
+    assert!(!socket.finish_transfer(other.pid, Active::Always));
+    assert!(!socket.cancel(owner.pid, &tag()));
+    assert!(!socket.send_timed_out(owner.pid, &tag(), true));
+    assert!(matches!(
+        socket.await_drained(owner.pid, tag()),
+        Call::Done(())
+    ));
+    assert!(socket.close());
+    socket.process_down(owner.pid);
+    socket.abandon();
+    assert_eq!(socket.info().kind, Kind::Closed);
+    assert_eq!(owner.messages(), []);
+}
+
+/// Each monitor fires once, with the reason; one that was taken back does not.
+#[test]
+fn monitors_fire_once() {
+    let rig = Rig::new();
+    let (owner, watcher) = (Process::spawn(), Process::spawn());
+    let (socket, _peer) = rig.tcp(&owner, &[]);
+    let [one, two, taken_back] = [tag(), tag(), tag()];
+    for monitor in [one, two, taken_back] {
+        assert!(socket.monitor(watcher.pid, monitor));
+    }
+    assert!(!socket.cancel_monitor(owner.pid, &taken_back));
+    assert!(socket.cancel_monitor(watcher.pid, &taken_back));
+    assert!(!socket.cancel_monitor(watcher.pid, &taken_back));
+    socket.process_down(owner.pid);
+    socket.abandon();
+    rig.settle();
+    let expected = [one, two].map(|monitor| Message::Down(monitor, None));
+    assert_eq!(watcher.messages(), expected);
+    assert!(!socket.cancel_monitor(watcher.pid, &one));
+    assert!(!socket.monitor(watcher.pid, tag()));
+}
+
+/// A process that is neither owner nor waiting is nobody.
+#[test]
+fn the_death_of_others_means_nothing() {
+    let rig = Rig::new();
+    let (owner, other) = (Process::spawn(), Process::spawn());
+    let (socket, mut peer) = rig.tcp(&owner, &[active(ActiveRequest::Always)]);
+    socket.process_down(other.pid);
+    peer.write(b"on");
+    assert_eq!(owner.next(), data(b"on"));
+}
+
+/// After the first half of a transfer nothing is delivered to the old owner, whatever the
+/// peer sends; the new one gets the rest in the mode that was.
+#[test]
+fn a_transfer_cuts_the_stream_in_two() {
+    let rig = Rig::new();
+    for round in 0..50u32 {
+        let (old, new) = (Process::spawn(), Process::spawn());
+        let options = [active(ActiveRequest::Always), packet(PacketType::Length1)];
+        let (socket, mut peer) = rig.tcp(&old, &options);
+        let stop = AtomicBool::new(false);
+        let (stop, socket) = (&stop, &socket);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                let mut count = 0u32;
+                while count < 20_000 && !stop.load(Ordering::Acquire) {
+                    let number = count.to_be_bytes();
+                    peer.write(&[&[4], &number[..]].concat());
+                    count += 1;
+                }
+                (count, peer)
+            });
+            old.data(4 * (1 + round as usize));
+            let was = socket.begin_transfer(old.pid, new.pid);
+            assert_eq!(was, Ok(Some(Active::Always)));
+            let to_old = old.messages();
+            rig.settle();
+            assert_eq!(old.messages(), to_old);
+            assert!(socket.finish_transfer(new.pid, Active::Always));
+            stop.store(true, Ordering::Release);
+            let (count, peer) = writer.join().unwrap();
+            let mut first = 1 + round + to_old.len() as u32;
+            assert_eq!(old.messages(), to_old);
+            while first < count {
+                assert_eq!(new.next(), data(&first.to_be_bytes()));
+                first += 1;
+            }
+            drop(peer);
+            assert_eq!(new.next(), Message::Closed);
+            assert_eq!(socket.owner(), new.pid);
+        });
+    }
+}
+
+/// Only the owner gives a socket away, a count goes with it, and so does the duty to close.
+#[test]
+fn only_the_owner_gives_a_socket_away() {
+    let rig = Rig::new();
+    let (old, new) = (Process::spawn(), Process::spawn());
+    let options = [active(ActiveRequest::Add(7)), packet(PacketType::Line)];
+    let (socket, mut peer) = rig.tcp(&old, &options);
+    assert_eq!(
+        socket.begin_transfer(new.pid, new.pid + 1000),
+        Err(Failure::NotOwner)
+    );
+    assert_eq!(socket.begin_transfer(new.pid, old.pid), Ok(None));
+    peer.write(b"1\n2\n");
+    old.data(4);
+    let was = socket.begin_transfer(old.pid, new.pid);
+    assert_eq!(was, Ok(Some(Active::Count(5))));
+    assert!(socket.info().settings.active.is_passive());
+    assert!(socket.finish_transfer(new.pid, Active::Count(5)));
+    socket.process_down(old.pid);
+    peer.write(b"3\n4\n5\n6\n7\n");
+    new.data(10);
+    assert_eq!(new.next(), Message::Passive);
+    socket.process_down(new.pid);
+    assert!(socket.is_closed());
+    assert_eq!(peer.read_to_end(), b"");
+    assert_eq!(old.messages(), []);
+}
+
+/// When a poller stops, its sockets are closed at once and everybody who waits is answered.
+#[test]
+fn a_stopped_poller_closes_its_sockets() {
+    let rig = Rig::new();
+    let (owner, other) = (Process::spawn(), Process::spawn());
+    let (receiving, mut first_peer) = rig.tcp(&owner, &[]);
+    let (listener, _) = rig.listen(Family::Local, &owner, &[]);
+    let (sending, mut second_peer) = rig.stream(Family::Local, &owner, &[]);
+    let [in_recv, in_accept, in_send, empty, monitor] = [tag(), tag(), tag(), tag(), tag()];
+    assert!(matches!(other.try_recv(&receiving, 0, in_recv), Call::Wait));
+    assert!(matches!(
+        listener.accept(other.pid, || in_accept),
+        Call::Wait
+    ));
+    owner.send(&sending, &bytes(&vec![0; 16 << 20])).unwrap();
+    let sent = other.try_send(&sending, &bytes(b"x"), false);
+    assert!(matches!(sent, net::Sent::Wait { queued: true, .. }));
+    let call = sending.await_send(other.pid, in_send, true);
+    assert!(matches!(call, Call::Wait));
+    assert!(sending.monitor(owner.pid, monitor));
+    assert!(rig.poller.await_empty(owner.pid, empty));
+    assert_eq!(rig.poller.sockets().len(), 3);
+    rig.poller.stop();
+    let closed = Reply::Failed(Failure::Closed);
+    for tag in [in_recv, in_accept, in_send] {
+        assert_eq!(other.reply(tag), closed);
+    }
+    assert_eq!(owner.reply(empty), Reply::Ready);
+    assert_eq!(owner.messages(), [Message::Down(monitor, None)]);
+    assert!(receiving.is_closed() && listener.is_closed() && sending.is_closed());
+    assert_eq!(first_peer.read_to_end(), b"");
+    assert!(second_peer.read_to_end().len() < 16 << 20);
+    assert!(rig.poller.sockets().is_empty());
+    assert!(!rig.poller.await_empty(owner.pid, empty));
+    rig.poller.stop();
+    assert_eq!(other.messages(), []);
+}
+
+/// A panic in a delivery closes that socket, with an error for its owner; the poller and
+/// the other sockets live.
+#[test]
+fn a_panic_closes_one_socket() {
+    let rig = Rig::new();
+    // The second round panics also when the owner is told.
+    for times in [1, 2] {
+        let (owner, other) = (Process::spawn(), Process::spawn());
+        let (socket, mut peer) = rig.tcp(&owner, &[active(ActiveRequest::Always)]);
+        let (neighbour, mut its_peer) = rig.tcp(&other, &[active(ActiveRequest::Always)]);
+        let monitor = tag();
+        assert!(socket.monitor(other.pid, monitor));
+        owner.panic_at_deliveries(times);
+        peer.write(b"boom");
+        let failure = Failure::Posix(libc::EIO);
+        assert_eq!(other.next(), Message::Down(monitor, Some(failure)));
+        if times == 1 {
+            assert_eq!(owner.next(), Message::Error(failure));
+            assert_eq!(owner.next(), Message::Closed);
+        }
+        assert!(socket.is_closed());
+        its_peer.write(b"lives");
+        assert_eq!(other.next(), data(b"lives"));
+        neighbour.abandon();
+    }
+    assert!(rig.poller.sockets().is_empty());
+}
