@@ -160,7 +160,12 @@ impl<H: Host> Endpoint<H> {
         } else if tell_passive {
             Stream::<H>::tell_owner_passive(&handle.host, &mut state.common);
         }
-        handle.settle(&mut state);
+        if handle.poller.is_stopping() {
+            // It has closed its sockets already, and would serve this one no more.
+            handle.finish(&mut state, None);
+        } else {
+            handle.settle(&mut state);
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<H>> {

@@ -100,6 +100,10 @@ impl<H: Host> Poller<H> {
         }
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Handles of all open sockets.
     pub fn sockets(&self) -> Vec<H::Handle> {
         self.table
@@ -194,7 +198,7 @@ impl<H: Host> Poller<H> {
 
     fn run(&self, mut poll: Poll) {
         let mut events = Events::with_capacity(BATCH);
-        while !self.stopping.load(Ordering::Acquire) {
+        while !self.is_stopping() {
             // An interrupted wait gives an empty batch or an error; the loop goes on.
             if poll.poll(&mut events, None).is_err() {
                 continue;

@@ -296,7 +296,7 @@ impl<B: Block> Reader<B> {
         scratch: &mut [u8],
         sink: &mut impl FnMut(&mut Framing, Payload<'_, B>) -> Next,
     ) -> Step<S::Error> {
-        if len < BLOCK_FROM && self.held().is_empty() {
+        if len < BLOCK_FROM.min(scratch.len()) && self.held().is_empty() {
             let room = scratch.get_mut(..len).unwrap_or_default();
             return match source.read(room) {
                 Ok(Some(0)) => Step::Pause(Pause::End),
