@@ -65,7 +65,7 @@ check() {
 check rustfmt cargo fmt --all --check
 check clippy cargo clippy --workspace --all-targets --locked -- -D warnings
 
-stage cargo-test cargo test --workspace --locked
+stage cargo-test cargo test --workspace --locked --no-fail-fast
 count "$(sum '.*test result:.* \([0-9]*\) passed;.*')" \
     "$(sum '.*test result:.* \([0-9]*\) failed;.*')" \
     "$(sum '.*test result:.* \([0-9]*\) ignored;.*')"
