@@ -85,13 +85,13 @@ fn integers_wrap() {
     assert_eq!(value(&socket, "linger"), Value::Linger(true, 0));
 }
 
-/// `linger` that is off shows no seconds.
+/// `linger` that is off shows the seconds the kernel still has, as the driver does.
 #[test]
 fn linger_that_is_off() {
     let socket = open(Family::Inet);
     set_only(&socket, "linger", Value::Linger(true, 9)).unwrap();
     set_only(&socket, "linger", Value::Linger(false, 7)).unwrap();
-    assert_eq!(value(&socket, "linger"), Value::Linger(false, 0));
+    assert_eq!(value(&socket, "linger"), Value::Linger(false, 9));
 }
 
 /// Type of service and priority are independent in either order, also through a raw option.
