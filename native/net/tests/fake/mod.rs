@@ -66,6 +66,8 @@ struct Inner {
     dead: bool,
     reflex: Reflex,
     messages: VecDeque<Message>,
+    /// Messages of streams that have ever come.
+    of_streams: u64,
 }
 
 static PROCESSES: LazyLock<RwLock<HashMap<Pid, Arc<Mailbox>>>> = LazyLock::new(Default::default);
@@ -82,6 +84,9 @@ fn send(pid: Pid, message: Message) -> bool {
     let mut inner = mailbox.inner.lock().unwrap();
     if inner.dead {
         return false;
+    }
+    if !matches!(message, Message::Reply(..) | Message::Down(..)) {
+        inner.of_streams += 1;
     }
     inner.messages.push_back(message);
     drop(inner);
@@ -207,6 +212,22 @@ impl Process {
     pub(crate) fn messages(&self) -> Vec<Message> {
         let inner = self.mailbox.inner.lock().unwrap();
         inner.messages.iter().cloned().collect()
+    }
+
+    /// How many messages of streams have ever come.
+    pub(crate) fn of_streams(&self) -> u64 {
+        self.mailbox.inner.lock().unwrap().of_streams
+    }
+
+    /// Takes the messages of streams out of the mailbox.
+    pub(crate) fn take_of_streams(&self) -> Vec<Message> {
+        let mut inner = self.mailbox.inner.lock().unwrap();
+        let (others, of_streams) = inner
+            .messages
+            .drain(..)
+            .partition(|message| matches!(message, Message::Reply(..) | Message::Down(..)));
+        inner.messages = others;
+        VecDeque::into(of_streams)
     }
 
     /// The next messages are data; takes them until they make `len` bytes.
