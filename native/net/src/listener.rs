@@ -100,7 +100,10 @@ impl<H: Host> Endpoint<H> {
         if let Role::Listener(listener) = &mut state.role {
             let waiter = Waiter { pid, tag: tag() };
             match first {
-                true => listener.waiting.push_front(waiter),
+                true => {
+                    listener.called.take_if(|called| *called == pid);
+                    listener.waiting.push_front(waiter);
+                }
                 false => listener.waiting.push_back(waiter),
             }
         }
@@ -154,23 +157,28 @@ impl<H: Host> Listener<H> {
         }
     }
 
+    /// Who was called keeps its turn as long as there is nothing.
     fn take(&mut self, pid: H::Pid) -> Attempt {
-        if self.called.take_if(|called| *called == pid).is_none()
-            && (self.called.is_some() || !self.waiting.is_empty())
-        {
+        let first = match self.called {
+            Some(called) => called == pid,
+            None => self.waiting.is_empty(),
+        };
+        if !first {
             return Attempt::NotFirst;
         }
-        loop {
+        let attempt = loop {
             match sys::accept(self.socket.as_fd()) {
-                Ok(fd) => return Attempt::Accepted(fd),
+                Ok(fd) => break Attempt::Accepted(fd),
                 Err(error) => match (error.kind(), error.raw_os_error()) {
                     (io::ErrorKind::WouldBlock, _) => return Attempt::Nothing,
                     // The peer has gone already: as if it had never come.
                     (io::ErrorKind::ConnectionAborted, _) => {}
-                    _ => return Attempt::Failed(error.into()),
+                    _ => break Attempt::Failed(error.into()),
                 },
             }
-        }
+        };
+        self.called = None;
+        attempt
     }
 
     /// Connections may be there: calls the first who still lives.

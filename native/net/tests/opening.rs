@@ -206,6 +206,35 @@ fn a_called_acceptor_may_not_come() {
     last.accept(&listener).unwrap();
 }
 
+/// One who was called and finds that another user of the fd was quicker keeps its turn.
+#[test]
+fn a_called_acceptor_that_finds_nothing_keeps_its_turn() {
+    let rig = Rig::new();
+    let (first, second) = (Process::spawn(), Process::spawn());
+    let any = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+    let quicker = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    quicker.bind(&any.into()).unwrap();
+    quicker.listen(5).unwrap();
+    let address = Address::from_system(&quicker.local_addr().unwrap());
+    let shared = quicker.try_clone().unwrap();
+    let listener = rig.adopt(shared, Family::Inet, &first, &[]);
+    let mut first_tag = wait_to_accept(&first, &listener);
+    let second_tag = wait_to_accept(&second, &listener);
+    for _ in 0..3 {
+        let _peer = knock(&address);
+        assert_eq!(first.reply(first_tag), Reply::Ready);
+        quicker.accept().unwrap();
+        first_tag = wait_to_accept(&first, &listener);
+    }
+    let _peers = [knock(&address), knock(&address)];
+    assert_eq!(first.reply(first_tag), Reply::Ready);
+    rig.settle();
+    assert_eq!(second.messages(), []);
+    first.accept(&listener).unwrap();
+    assert_eq!(second.reply(second_tag), Reply::Ready);
+    second.accept(&listener).unwrap();
+}
+
 /// Either a cancel of accept succeeds or a reply is there, and no connection is lost.
 #[test]
 fn an_accept_is_either_cancelled_or_answered() {
