@@ -18,10 +18,11 @@ case "$platform" in
         ;;
 esac
 
-# A rustup installation is often on the path of login shells only.
-PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
-if ! command -v cargo >/dev/null 2>&1; then
-    echo "gen_tcp_rs: cargo was not found; the build needs Rust 1.91 or later ('make setup' installs it on Debian 12)." >&2
+. support/rust.sh
+if ! has_rust; then
+    found="$(rust_version)"
+    echo "gen_tcp_rs: the build needs Rust $RUST_MINIMUM or later; found: ${found:-none}." >&2
+    echo "gen_tcp_rs: 'make setup' installs it on Debian 12; elsewhere see https://rustup.rs" >&2
     exit 1
 fi
 

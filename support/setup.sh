@@ -3,7 +3,7 @@
 # what is missing with apt where root or sudo is there. Where it cannot, it says
 # exactly what to install and fails.
 #
-#   support/setup.sh build | test | demo | dialyzer
+#   support/setup.sh build | test | conformance | demo | dialyzer
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -12,11 +12,11 @@ cd "$(dirname "$0")/.."
 purpose="${1:-build}"
 case "$purpose" in
     build) applications="compiler crypto" ;;
-    test) applications="compiler crypto common_test tools inets ssl public_key" ;;
+    test | conformance) applications="compiler crypto common_test tools inets ssl public_key" ;;
     demo) applications="compiler crypto inets ssl public_key" ;;
     dialyzer) applications="compiler crypto dialyzer" ;;
     *)
-        echo "usage: support/setup.sh build|test|demo|dialyzer" >&2
+        echo "usage: support/setup.sh build|test|conformance|demo|dialyzer" >&2
         exit 2
         ;;
 esac
@@ -27,9 +27,6 @@ refuse() {
     exit 1
 }
 have() { command -v "$1" >/dev/null 2>&1; }
-
-# has_rust: cargo is there, and both it and the compiler are new enough.
-has_rust() { have cargo && version_at_least "$(rust_version)" "$RUST_MINIMUM"; }
 
 rust_packages="rustc-web cargo-web"
 [ "$purpose" != test ] || rust_packages="$rust_packages rust-web-clippy rustfmt-web"
@@ -96,6 +93,13 @@ have cc || packages="$packages gcc"
 if [ "$purpose" = demo ]; then
     have curl || packages="$packages curl"
 fi
+if [ "$purpose" = conformance ]; then
+    # To unpack OTP's sources, to give the suites a network of their own, to compile their NIF.
+    have xz || packages="$packages xz-utils"
+    have ip || packages="$packages iproute2"
+    [ "$(command -v erl)" != /usr/bin/erl ] || [ -e /usr/lib/erlang/usr/include/erl_nif.h ] ||
+        packages="$packages erlang-dev"
+fi
 # Names of services and protocols, which `inet:getservbyname/2` reads.
 [ -e /etc/services ] || ! have apt-get || packages="$packages netbase"
 
@@ -117,7 +121,7 @@ if ! have erl; then
     packages="$packages erlang-nox"
     have rebar3 || packages="$packages rebar3"
     case "$purpose" in
-        test) packages="$packages erlang-common-test erlang-dev" ;;
+        test | conformance) packages="$packages erlang-common-test erlang-dev" ;;
         # The demo serves the installed libraries: with their sources it has more to serve.
         demo) packages="$packages erlang-src" ;;
     esac
