@@ -60,6 +60,15 @@ fn watchdog() -> Sender<()> {
     alive
 }
 
+/// Ends the threads of a test also when the test fails.
+struct AtTheEnd<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtTheEnd<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
 /// A body that says its number and its sender, of a length that varies.
 fn numbered(sender: u32, number: u32) -> Vec<u8> {
     let len = match number % 500 {
@@ -333,6 +342,11 @@ fn play(family: Family, ending: Ending, seed: u64) {
     };
     let stop_peer = AtomicBool::new(false);
     let (written, read) = std::thread::scope(|scope| {
+        let _end = AtTheEnd(|| {
+            arena.stop.store(true, Ordering::Release);
+            stop_peer.store(true, Ordering::Release);
+            let _ = peer.shutdown(Shutdown::Both);
+        });
         let writer = scope.spawn(|| write_numbered(&peer, &stop_peer));
         let reader = scope.spawn(|| read_numbered(&peer, pause));
         let running: Vec<_> = (0..ACTORS)
@@ -490,6 +504,7 @@ fn one_listener_in_many_hands() {
         socket.abandon();
     };
     std::thread::scope(|scope| {
+        let _end = AtTheEnd(|| stop.store(true, Ordering::Release));
         let clients: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
@@ -547,7 +562,6 @@ fn one_listener_in_many_hands() {
         for client in clients {
             client.join().unwrap();
         }
-        stop.store(true, Ordering::Release);
     });
     let mut accepted = accepted.into_inner().unwrap();
     accepted.sort_unstable();
