@@ -21,6 +21,7 @@ use crate::sys::Interest;
 use parking_lot::{Mutex, MutexGuard};
 use proto::Active;
 use socket2::Socket;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -56,6 +57,35 @@ struct Watch {
     known: bool,
     /// What an event may come for.
     armed: Interest,
+}
+
+/// The state of a socket, for as long as it is locked. A panic meanwhile closes the
+/// socket, whoever's call or event it was.
+pub(crate) struct Locked<'a, H: Host> {
+    endpoint: &'a Endpoint<H>,
+    state: MutexGuard<'a, State<H>>,
+}
+
+impl<H: Host> Deref for Locked<'_, H> {
+    type Target = State<H>;
+
+    fn deref(&self) -> &State<H> {
+        &self.state
+    }
+}
+
+impl<H: Host> DerefMut for Locked<'_, H> {
+    fn deref_mut(&mut self) -> &mut State<H> {
+        &mut self.state
+    }
+}
+
+impl<H: Host> Drop for Locked<'_, H> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.endpoint.fail_after_panic(&mut self.state);
+        }
+    }
 }
 
 /// A process that waits for the answer to one call.
@@ -168,8 +198,11 @@ impl<H: Host> Endpoint<H> {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<H>> {
-        self.state.lock()
+    pub(crate) fn lock(&self) -> Locked<'_, H> {
+        Locked {
+            endpoint: self,
+            state: self.state.lock(),
+        }
     }
 
     /// The role, and apart from it what it works with.
@@ -265,17 +298,16 @@ impl<H: Host> Endpoint<H> {
 
     /// After a panic under the lock nothing is known of the state but that it is not to
     /// be used: the owner is told, the socket closed.
-    pub(crate) fn fail_after_panic(&self) {
-        let mut state = self.lock();
+    fn fail_after_panic(&self, state: &mut State<H>) {
         let failure = Failure::Posix(libc::EIO);
         // Whatever it was may happen again while the owner is told, and must not keep the
         // socket open.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            if let (mut context, Role::Stream(stream)) = self.split(&mut state) {
+            if let (mut context, Role::Stream(stream)) = self.split(state) {
                 stream.abort(&mut context, failure);
             }
         }));
-        self.finish(&mut state, Some(failure));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.finish(state, Some(failure))));
     }
 
     /// A connect has come to its end.
@@ -445,7 +477,7 @@ impl<H: Host> Endpoint<H> {
 
     /// The settings have changed: delivers what is there and waits for more, first by
     /// spinning if that has paid here.
-    fn rearm<'a>(&'a self, mut state: MutexGuard<'a, State<H>>) {
+    fn rearm<'a>(&'a self, mut state: Locked<'a, H>) {
         let (mut context, role) = self.split(&mut state);
         if let Role::Stream(stream) = role {
             stream.settings_changed(&mut context);

@@ -229,8 +229,6 @@ impl<H: Host> Poller<H> {
 
     /// A bug in one socket closes that socket; the others live.
     fn serve(&self, endpoint: &Endpoint<H>, ready: Interest) {
-        if catch_unwind(AssertUnwindSafe(|| endpoint.ready(ready))).is_err() {
-            let _ = catch_unwind(AssertUnwindSafe(|| endpoint.fail_after_panic()));
-        }
+        let _ = catch_unwind(AssertUnwindSafe(|| endpoint.ready(ready)));
     }
 }

@@ -306,7 +306,10 @@ impl<H: Host> Stream<H> {
             });
         };
         if how != Shutdown::Read && !self.writer.is_empty() {
-            self.shutdown = Some(how);
+            self.shutdown = match self.shutdown {
+                Some(waiting) if waiting != how => Some(Shutdown::Both),
+                _ => Some(how),
+            };
             return Ok(());
         }
         Ok(socket.shutdown(how)?)

@@ -344,3 +344,19 @@ fn a_panic_closes_one_socket() {
     }
     assert!(rig.poller.sockets().is_empty());
 }
+
+/// A panic in a call closes the socket, too: what it has not delivered is lost.
+#[test]
+fn a_panic_in_a_call_closes_the_socket() {
+    let rig = Rig::new();
+    let owner = Process::spawn();
+    let (socket, mut peer) = rig.stream(Family::Local, &owner, &[]);
+    peer.write(b"boom");
+    owner.panic_at_deliveries(1);
+    let call = || socket.activate(Active::Once);
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+    assert!(caught.is_err());
+    assert!(socket.is_closed());
+    let failure = Failure::Posix(libc::EIO);
+    assert_eq!(owner.messages(), [Message::Error(failure), Message::Closed]);
+}

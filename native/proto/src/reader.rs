@@ -428,7 +428,8 @@ impl<B: Block> Reader<B> {
         // frame in small pieces takes quadratic time.
         let most = if self.streaming { 64 * 1024 } else { 8 * 1024 };
         let room = if read_ahead {
-            missing.clamp(2 * 1024, most)
+            // A line announces no length: a long one is read in growing steps.
+            missing.max(before / 8).clamp(2 * 1024, most)
         } else {
             missing.min(most)
         };
