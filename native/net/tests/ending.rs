@@ -213,7 +213,7 @@ fn the_death_of_others_means_nothing() {
 #[test]
 fn a_transfer_cuts_the_stream_in_two() {
     let rig = Rig::new();
-    for round in 0..50u32 {
+    for round in 0..20u32 {
         let (old, new) = (Process::spawn(), Process::spawn());
         let options = [active(ActiveRequest::Always), packet(PacketType::Length1)];
         let (socket, mut peer) = rig.tcp(&old, &options);
@@ -222,7 +222,7 @@ fn a_transfer_cuts_the_stream_in_two() {
         std::thread::scope(|scope| {
             let writer = scope.spawn(move || {
                 let mut count = 0u32;
-                while count < 20_000 && !stop.load(Ordering::Acquire) {
+                while count < 5_000 && !stop.load(Ordering::Acquire) {
                     let number = count.to_be_bytes();
                     peer.write(&[&[4], &number[..]].concat());
                     count += 1;
@@ -359,4 +359,35 @@ fn a_panic_in_a_call_closes_the_socket() {
     assert!(socket.is_closed());
     let failure = Failure::Posix(libc::EIO);
     assert_eq!(owner.messages(), [Message::Error(failure), Message::Closed]);
+}
+
+/// An event that was on its way when its socket closed means nothing to the next socket,
+/// which has the fd and the place of the closed one.
+#[test]
+fn an_event_in_flight_finds_nobody() {
+    let rig = Rig::new();
+    let (owner, first, second) = (Process::spawn(), Process::spawn(), Process::spawn());
+    let (_gate_socket, mut gate_peer) =
+        rig.stream(Family::Local, &owner, &[active(ActiveRequest::Always)]);
+    let gate = owner.hold_up_delivery();
+    let (closing, mut its_peer) = rig.stream(Family::Local, &first, &[]);
+    let waiting = tag();
+    assert!(matches!(first.try_recv(&closing, 0, waiting), Call::Wait));
+    // The poller takes both events at once, and stops at the first.
+    let held = rig.hold_up();
+    gate_peer.write(b"x");
+    its_peer.write(b"x");
+    drop(held);
+    gate.await_arrival();
+    closing.abandon();
+    let closed = Reply::Failed(Failure::Closed);
+    assert_eq!(first.reply(waiting), closed);
+    let (next, mut its_peer) = rig.stream(Family::Local, &second, &[]);
+    let waiting = tag();
+    assert!(matches!(second.try_recv(&next, 0, waiting), Call::Wait));
+    gate.open();
+    rig.settle();
+    assert_eq!(second.messages(), []);
+    its_peer.write(b"y");
+    assert_eq!(second.reply(waiting), Reply::Ready);
 }

@@ -364,7 +364,10 @@ fn play(family: Family, ending: Ending, seed: u64) {
                 if !socket.close()
                     && let Call::Wait = socket.await_drained(closer.pid, tag)
                 {
-                    assert_eq!(closer.reply(tag), Reply::Ready);
+                    // The others go on sending: the queue may never be empty.
+                    let patience = Instant::now() + Duration::from_millis(random.below(100));
+                    let reply = closer.reply_until(&socket, tag, patience);
+                    assert!(matches!(reply, None | Some(Reply::Ready)));
                 }
                 socket.abandon();
             }
