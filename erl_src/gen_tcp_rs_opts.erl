@@ -128,11 +128,30 @@ backlog(Backlog) when is_integer(Backlog) -> Backlog band 16#ffff.
 %% does not count: every socket starts with true.
 -spec seen(undefined | {ok, term()}, #seen{}) -> #seen{}.
 seen({ok, Defaults}, Seen) when is_list(Defaults) ->
-    Kept = [plain(Option) || Option <- lists:keydelete(active, 1, Defaults)],
-    Seen#seen{options = [{active, true} | Kept]};
+    Kept = [plain(Option) || Option <- Defaults, not is_active(Option)],
+    Seen#seen{options = [{active, true} | last_kept(Kept)]};
 seen({ok, {active, _}}, Seen) -> Seen#seen{options = [{active, true}]};
 seen({ok, Default}, Seen) -> Seen#seen{options = [{active, true}, plain(Default)]};
 seen(undefined, Seen) -> Seen#seen{options = [{active, true}]}.
+
+-spec is_active(term()) -> boolean().
+is_active({active, _}) -> true;
+is_active(_Option) -> false.
+
+%% Of a name that is there twice the last one counts. The lists here are in reverse,
+%% so the others go to the end, where only their types are looked at.
+-spec last_kept([term()]) -> [term()].
+last_kept(Options) -> last_kept(Options, [], []).
+
+-spec last_kept([term()], [term()], [term()]) -> [term()].
+last_kept([{Name, _} = Option | Options], Kept, Overridden) ->
+    case lists:keymember(Name, 1, Options) of
+        true -> last_kept(Options, Kept, [Option | Overridden]);
+        false -> last_kept(Options, [Option | Kept], Overridden)
+    end;
+last_kept([Option | Options], Kept, Overridden) ->
+    last_kept(Options, [Option | Kept], Overridden);
+last_kept([], Kept, Overridden) -> lists:reverse(Kept, Overridden).
 
 -spec scan(list(), connect | listen, #seen{}) -> #seen{} | badarg.
 scan([Option | Options], Call, Seen) ->
