@@ -513,6 +513,8 @@ fn one_listener_in_many_hands() {
                 scope.spawn(|| {
                     while Instant::now() < end {
                         let mut socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+                        // A reset at the end: no port is left in TIME_WAIT.
+                        socket.set_linger(Some(Duration::ZERO)).unwrap();
                         socket.connect(&address.to_system().unwrap()).unwrap();
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         socket.write_all(&number.to_be_bytes()).unwrap();
