@@ -141,6 +141,37 @@ fn a_send_finds_the_peer_gone() {
     }
 }
 
+/// A recv that waits learns that somebody else's send has found the end, or has ended the
+/// connection by its timeout.
+#[test]
+fn a_waiting_recv_learns_of_the_end_that_others_found() {
+    let rig = Rig::new();
+    let (owner, receiver) = (Process::spawn(), Process::spawn());
+    let (socket, peer) = rig.stream(Family::Local, &owner, &[]);
+    let waiting = tag();
+    assert!(matches!(receiver.try_recv(&socket, 0, waiting), Call::Wait));
+    let held = rig.hold_up();
+    drop(peer);
+    assert_eq!(owner.send(&socket, &bytes(b"x")), Err(Failure::Closed));
+    assert_eq!(receiver.reply(waiting), Reply::Ready);
+    drop(held);
+    assert_eq!(receiver.recv(&socket, 0), Err(Failure::Closed));
+    assert_eq!(receiver.recv(&socket, 0), Err(NOT_CONNECTED));
+
+    let (socket, _peer) = rig.stream(Family::Local, &owner, &[]);
+    let [waiting, sending] = [tag(), tag()];
+    assert!(matches!(receiver.try_recv(&socket, 0, waiting), Call::Wait));
+    owner.send(&socket, &bytes(&vec![0; 8 << 20])).unwrap();
+    owner.try_send(&socket, &bytes(b"x"), false);
+    assert!(matches!(
+        socket.await_send(owner.pid, sending, true),
+        Call::Wait
+    ));
+    assert!(socket.send_timed_out(owner.pid, &sending, true));
+    assert_eq!(receiver.reply(waiting), Reply::Ready);
+    assert_eq!(receiver.recv(&socket, 0), Err(NOT_CONNECTED));
+}
+
 /// Every call on a closed socket has its answer, and none changes anything.
 #[test]
 fn a_closed_socket_answers_each_call() {
