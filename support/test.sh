@@ -6,6 +6,10 @@
 # `make test` calls it after it has set up the machine.
 set -u
 
+# Every stage goes through a pipe: nobody wants colours there.
+TERM=dumb
+export TERM
+
 cd "$(dirname "$0")/.."
 
 logs=_build/test-logs
