@@ -1,0 +1,161 @@
+#!/bin/sh
+# Runs OTP's own test suites for gen_tcp on inet and on this backend, and compares: what
+# passes on inet has to pass on rs, but for the cases listed in conformance/exceptions.
+# `make conformance` calls it after it has built the library.
+#
+#   SUITES="gen_tcp_api sendfile"   only these suites
+#   CASES=REGEX                     only cases whose group/case matches
+#   BASELINE=new                    run inet again, also where its results are there
+#   CASE_SECONDS=330                the limit of one case
+#   OTP_SOURCE=/path                an unpacked source tree of the installed OTP
+#   CONFINED=no                     as root: no network of its own for each suite
+#
+# Everything is written to _build/conformance. inet's results, the baseline, are kept
+# from one run to the next.
+set -eu
+
+cd "$(dirname "$0")/.."
+root="$PWD"
+
+all_suites="gen_tcp_api gen_tcp_echo gen_tcp_misc inet_sockopt sendfile inet"
+suites="${SUITES:-$all_suites}"
+cases="${CASES:-.}"
+case_seconds="${CASE_SECONDS:-330}"
+
+base="${REBAR_BASE_DIR:-_build}"
+mkdir -p "$base/conformance"
+work="$(cd "$base/conformance" && pwd)"
+say() { echo "conformance: $*"; }
+# erlang MODULE FUNCTION ARGUMENT...
+erlang() {
+    module="$1"
+    function="$2"
+    shift 2
+    erl -noinput -pa "$work/modules" -run "$module" "$function" -extra "$@"
+}
+
+# --- the library, the suites ----------------------------------------------------------
+
+# A copy, so that a build beside this run does not change what is tested.
+library="$work/lib/gen_tcp_rs"
+rm -rf "$work/lib" "$work/modules"
+mkdir -p "$library" "$work/modules"
+cp -RL "$base/default/lib/gen_tcp_rs/ebin" priv "$library/"
+ERL_LIBS="$work/lib" erl -noinput -eval '
+    {ok, _} = gen_tcp_rs_backend:prepare(code:priv_dir(gen_tcp_rs)), halt(0).'
+
+erlc -Werror -o "$work/modules" conformance/src/*.erl
+erlang conformance_node write_boot_script "$work/modules/conformance"
+
+tree="$(sh conformance/source.sh "$work")"
+tests="$tree/lib/kernel/test"
+compiled="$work/suites"
+# shellcheck disable=SC2086
+compile() {
+    rm -rf "$compiled"
+    mkdir -p "$compiled"
+    erlang conformance_suite compile "$tree" "$compiled" $all_suites
+    for suite in $all_suites; do
+        [ ! -d "$tests/${suite}_SUITE_data" ] || cp -R "$tests/${suite}_SUITE_data" "$compiled/"
+    done
+    include="$(erl -noinput -boot start_clean -eval '
+        io:format("~ts/usr/include", [code:root_dir()]), halt(0).')"
+    data="$compiled/gen_tcp_api_SUITE_data/gen_tcp_api_SUITE"
+    cc -w -shared -fPIC -I"$include" -o "$data.so" "$data.c"
+    data="$compiled/inet_sockopt_SUITE_data/sockopt_helper"
+    cc -w -DHAVE_LINUX_TCP_H -DHAVE_SANE_LINUX_TCP_H -o "$data" "$data.c"
+}
+say "compiling the suites of $tree"
+compile
+
+# --- one suite ------------------------------------------------------------------------
+
+# The most that a suite may take, should even its node not keep the limit of a case.
+suite_seconds=2400
+
+is_root() { [ "$(id -u)" = 0 ]; }
+if is_root && [ "${CONFINED:-yes}" = yes ] && command -v ip >/dev/null &&
+    unshare --mount --net --pid --fork true 2>/dev/null; then
+    confine="unshare --mount --net --pid --fork --kill-child=KILL sh $root/conformance/confined.sh $work"
+else
+    confine=
+    say "no namespaces here: the suites run on the machine's own network"
+fi
+
+# iter_max_socks opens as many sockets as it may.
+# shellcheck disable=SC3045
+ulimit -n 4096 2>/dev/null || true
+
+# run_node BACKEND SUITE: one node that runs the cases of the suite that have no row yet.
+run_node() {
+    # so_priority wants a priority refused that the kernel refuses only to those without
+    # this capability.
+    drop=
+    if [ "$2" = gen_tcp_misc ] && is_root && command -v setpriv >/dev/null; then
+        drop="setpriv --bounding-set=-net_admin,-net_raw"
+    fi
+    # The peers that a case starts inherit the environment.
+    # shellcheck disable=SC2086
+    CONFORMANCE_BACKEND="$1" ERL_LIBS="$work/lib" \
+        ERL_AFLAGS="-pa $work/modules -boot $work/modules/conformance" \
+        timeout --kill-after=30 "$suite_seconds" $confine $drop \
+        erl -sname "conformance_$$" -noinput -pa "$compiled" -run conformance_suite run \
+        -extra "$2" "$compiled" "$rows" "$logs" "$1" "$case_seconds" "$cases" \
+        >"$logs/$2.output" 2>&1 </dev/null
+}
+
+# run_suite BACKEND SUITE: as many nodes as it takes; a case that its node did not
+# survive has failed.
+run_suite() {
+    start="$(date +%s)"
+    for node in 1 2 3 4 5 6; do
+        rows_before="$(wc -l <"$rows")"
+        node_status=0
+        run_node "$1" "$2" || node_status=$?
+        [ "$node_status" != 0 ] || break
+        lost="$(cat "$logs/current" 2>/dev/null || printf '%s_SUITE\t(between cases)' "$2")"
+        rows_after="$(wc -l <"$rows")"
+        printf '%s\tfailed\t0.0\t%s\n' "$lost" \
+            "the node ended with status $node_status, see $logs/$2.output.$node" >>"$rows"
+        mv "$logs/$2.output" "$logs/$2.output.$node"
+        # A suite that doesn't get anywhere is given up.
+        [ -f "$logs/current" ] || [ "$rows_after" != "$rows_before" ] || break
+        rm -f "$logs/current"
+    done
+    say "$1 $2: $(awk -F'\t' -v suite="${2}_SUITE" '$1 == suite { n[$3]++ }
+        END { printf "%d ok, %d failed, %d skipped", n["ok"], n["failed"], n["skipped"] }' "$rows") ($(($(date +%s) - start)) s)"
+}
+
+# run_backend BACKEND: all suites. A case that fails may have been disturbed by the rest
+# of the machine, as many of them measure time. So it is run a second time, on a node
+# where it is the only one; the report names it even if it passes then.
+run_backend() {
+    logs="$work/logs/$1"
+    rows="$work/$1.rows"
+    rm -rf "$logs"
+    mkdir -p "$logs"
+    : >"$rows"
+    for suite in $suites; do run_suite "$1" "$suite"; done
+    awk -F'\t' '$3 == "failed"' "$rows" >"$rows.first"
+    awk -F'\t' '$3 != "failed"' "$rows" >"$rows.rest"
+    mv "$rows.rest" "$rows"
+    for suite in $(cut -f 1 "$rows.first" | sort -u); do
+        run_suite "$1" "${suite%_SUITE}"
+    done
+}
+
+# --- both backends --------------------------------------------------------------------
+
+# A baseline holds for the suites, cases and rules it was made with.
+baseline_of="$(cat conformance/src/*.erl conformance/*.sh | cksum) $tree $suites $cases"
+if [ "${BASELINE:-}" = new ] || [ "$(cat "$work/baseline" 2>/dev/null)" != "$baseline_of" ]; then
+    rm -f "$work/baseline"
+    run_backend inet
+    echo "$baseline_of" >"$work/baseline"
+else
+    say "inet's results are those of $(date -r "$work/inet.rows" '+%F %T'); BASELINE=new renews them"
+fi
+run_backend rs
+
+say "logs are in $work/logs"
+erlang conformance_report main conformance/exceptions "$work/inet.rows" "$work/rs.rows" "$work/rs.rows.first" "$cases"
