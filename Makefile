@@ -2,13 +2,14 @@
 # more than `rebar3 compile`; the targets here add checks around it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test dialyzer clean
+.PHONY: help setup build demo test conformance dialyzer clean
 
 WITH_ENV := . support/env.sh &&
 
 help:
 	@echo "make demo       unchanged OTP applications at work on the backend, and a comparison with inet"
 	@echo "make test       every check and every test; ends with the numbers of tests passed and failed"
+	@echo "make conformance OTP's own suites for gen_tcp, on this backend and on inet (half an hour)"
 	@echo "make build      compile everything (what 'rebar3 compile' does)"
 	@echo "make setup      check for what the build needs, and install what is missing (Debian 12)"
 	@echo "make dialyzer   type analysis of the Erlang code"
@@ -27,6 +28,11 @@ demo:
 test:
 	@support/setup.sh test
 	@$(WITH_ENV) sh support/test.sh
+
+conformance:
+	@support/setup.sh conformance
+	@$(WITH_ENV) rebar3 compile
+	@$(WITH_ENV) sh conformance/run.sh
 
 dialyzer:
 	@support/setup.sh dialyzer
