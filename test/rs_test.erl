@@ -238,7 +238,12 @@ new_barrier(Context) ->
                       Parent ! {rs_test, crossing, self(), Peer},
                       barrier_loop(Socket, erlang:monitor(process, Parent))
               end),
-    Peer = receive {rs_test, crossing, Pid, Socket} -> Socket after ?DEADLINE -> error(barrier) end,
+    {_, Reference} = Async,
+    Peer = receive
+               {rs_test, crossing, Pid, Socket} -> Socket;
+               {rs_test, Reference, Failure, _} -> error({barrier, Failure})
+           after ?DEADLINE -> error(barrier)
+           end,
     put(rs_test_barrier, {Peer, Async}),
     {Peer, Async}.
 
