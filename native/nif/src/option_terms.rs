@@ -226,7 +226,9 @@ fn value_of(codec: Codec, term: Term<'_>, names: &Names) -> NifResult<Value> {
             integer(seconds).map(|seconds| Value::Linger(on, seconds.low))
         }
         Codec::Bytes => bytes_of(term).map(Value::Bytes),
-        Codec::Text => bytes_of(term).or_else(|_| term.decode()).map(Value::Bytes),
+        Codec::Text => bytes_of(term)
+            .or_else(|_| string_of(term))
+            .map(Value::Bytes),
         Codec::Mode => mode(term).map(Value::Mode),
         Codec::Packet => match term.decode::<i64>() {
             Ok(0) => Ok(Value::Packet(PacketType::Raw)),
@@ -271,6 +273,15 @@ fn active(term: Term<'_>) -> NifResult<ActiveRequest> {
 
 fn bytes_of(term: Term<'_>) -> NifResult<Vec<u8>> {
     Ok(term.decode::<Binary<'_>>()?.as_slice().to_vec())
+}
+
+/// A list of bytes. (Decoding one as `Vec<u8>` would cut greater numbers down to a byte.)
+fn string_of(term: Term<'_>) -> NifResult<Vec<u8>> {
+    let byte = |element: Term<'_>| {
+        let number: i64 = element.decode()?;
+        u8::try_from(number).map_err(|_| Error::BadArg)
+    };
+    elements(term)?.into_iter().map(byte).collect()
 }
 
 /// An integer of any size, of which only the low bits and the sign count.
