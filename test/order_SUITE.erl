@@ -7,7 +7,8 @@
 
 -export([suite/0, all/0, groups/0, init_per_group/2, end_per_group/2]).
 -export([owner_rearms_once/1, owner_rearms_count/1, others_rearm_once/1, others_rearm_count/1, everyone_rearms/1,
-         handover_active/1, handover_once/1, handover_count/1, a_gap_is_seen/1]).
+         handover_active/1, handover_once/1, handover_count/1, a_gap_is_seen/1,
+         buffers_misorder_two_senders/1]).
 
 -define(DEADLINE, 60000).
 
@@ -19,7 +20,7 @@ suite() ->
     [{timetrap, {minutes, 10}}].
 
 all() ->
-    [a_gap_is_seen, {group, inet}, {group, rs}].
+    [a_gap_is_seen, buffers_misorder_two_senders, {group, inet}, {group, rs}].
 
 groups() ->
     rs_test:groups_of([owner_rearms_once, owner_rearms_count, others_rearm_once, others_rearm_count, everyone_rearms,
@@ -53,6 +54,48 @@ a_gap_is_seen(_Config) ->
     {raised, error, {expected, 1, got, 0}} = Check([0, 0]),
     {raised, error, {expected, 0, got, 1}} = Check([1, 0]),
     ok.
+
+%% The mailbox made for these cases does change the order of messages that two processes send in turn: a
+%% socket that sent as two would be seen.
+buffers_misorder_two_senders(_Config) ->
+    Parent = self(),
+    Count = 20000,
+    {Owner, Monitor} =
+        spawn_opt(fun() ->
+                          [] = mailbox_under_fire(buffers),
+                          Owner = self(),
+                          First = spawn_link(fun() -> in_turn(Owner) end),
+                          Second = spawn_link(fun() -> in_turn(Owner) end),
+                          First ! {partner, Second},
+                          Second ! {partner, First},
+                          First ! {turn, 0},
+                          Parent ! {self(), misplaced(0, Count, 0)}
+                  end, [monitor, {message_queue_data, off_heap}]),
+    Misplaced = receive
+                    {Owner, Number} -> Number;
+                    {'DOWN', Monitor, process, Owner, Reason} -> error(Reason)
+                end,
+    true = Misplaced > 0,
+    {comment, io_lib:format("~w of ~w messages out of place", [Misplaced, Count])}.
+
+in_turn(Owner) ->
+    receive {partner, Partner} -> in_turn(Owner, Partner) end.
+
+in_turn(Owner, Partner) ->
+    receive
+        {turn, Number} ->
+            Owner ! {number, Number},
+            Partner ! {turn, Number + 1},
+            in_turn(Owner, Partner)
+    end.
+
+misplaced(Count, Count, Misplaced) ->
+    Misplaced;
+misplaced(Position, Count, Misplaced) ->
+    receive
+        {number, Position} -> misplaced(Position + 1, Count, Misplaced);
+        {number, _} -> misplaced(Position + 1, Count, Misplaced + 1)
+    end.
 
 expect(Number, Number) -> Number + 1;
 expect(Number, Expected) -> error({expected, Expected, got, Number}).
