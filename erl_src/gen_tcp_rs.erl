@@ -34,48 +34,59 @@
 
 %%% Making sockets
 
--spec connect(Address :: term(), Port :: term(), Options :: list()) -> {ok, socket()} | failure();
-             (SockAddr :: map(), Options :: list(), timeout()) -> {ok, socket()} | failure().
+-spec connect(Address :: term(), Port :: term(), [gen_tcp_rs_opts:connect_option()]) ->
+          {ok, socket()} | failure();
+             (SockAddr :: map(), [gen_tcp_rs_opts:connect_option()], timeout()) ->
+          {ok, socket()} | failure().
 connect(#{family := Family} = SockAddr, Options, Timeout) when is_list(Options) ->
-    Timer = inet:start_timer(Timeout),
-    {_, KeptOptions} = gen_tcp_rs_opts:family(Options, SockAddr),
-    Connected = connect_address(Family, SockAddr, KeptOptions, inet:timeout(Timer)),
-    _ = inet:stop_timer(Timer),
-    einval_exits(Connected);
+    within(Timeout,
+           fun(Timer) ->
+                   Chosen = gen_tcp_rs_opts:family(Options, SockAddr),
+                   connect_sockaddr(Chosen, Family, SockAddr, Timer)
+           end);
 connect(Address, Port, Options) ->
     connect(Address, Port, Options, infinity).
 
 %% Tries the addresses of a name one by one, each with a socket of its own, within
 %% one time.
--spec connect(Address :: term(), Port :: term(), Options :: list(), timeout()) ->
+-spec connect(Address :: term(), Port :: term(), [gen_tcp_rs_opts:connect_option()], timeout()) ->
           {ok, socket()} | failure().
 connect(Address, Port, Options, Timeout) ->
+    within(Timeout,
+           fun(Timer) ->
+                   {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, Address),
+                   Module = family_module(Family),
+                   case Module:getaddrs(Address, Timer) of
+                       {ok, IPs} ->
+                           case Module:getserv(Port) of
+                               {ok, PortNumber} ->
+                                   connect_first(IPs, PortNumber, Family, KeptOptions, Timer,
+                                                 {error, einval});
+                               Error -> Error
+                           end;
+                       Error -> Error
+                   end
+           end).
+
+%% As gen_tcp does: an einval of anything is the caller's fault, and so is an error.
+-spec within(timeout(), fun((false | reference()) -> {ok, socket()} | failure())) ->
+          {ok, socket()} | failure().
+within(Timeout, Connect) ->
     Timer = inet:start_timer(Timeout),
-    try
-        {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, Address),
-        Module = family_module(Family),
-        case Module:getaddrs(Address, Timer) of
-            {ok, IPs} ->
-                case Module:getserv(Port) of
-                    {ok, PortNumber} ->
-                        connect_first(IPs, PortNumber, Family, KeptOptions, Timer,
-                                      {error, einval});
-                    Error -> Error
-                end;
-            Error -> Error
-        end
-    of
-        Result -> einval_exits(Result)
+    try Connect(Timer) of
+        {error, einval} -> exit(badarg);
+        Result -> Result
     catch
         error:Reason:Stack -> exit({Reason, Stack})
     after
         inet:stop_timer(Timer)
     end.
 
-%% As gen_tcp does: an einval of anything is the caller's fault.
--spec einval_exits(Result) -> Result when Result :: {ok, socket()} | failure().
-einval_exits({error, einval}) -> exit(badarg);
-einval_exits(Result) -> Result.
+%% No clause for a family atom that contradicts the address, as with the port driver.
+-spec connect_sockaddr({family(), list()}, family(), map(), false | reference()) ->
+          {ok, socket()} | failure().
+connect_sockaddr({Family, Options}, Family, SockAddr, Timer) ->
+    connect_address(Family, SockAddr, Options, inet:timeout(Timer)).
 
 -spec connect_first([term()], inet:port_number(), family(), list(), false | reference(),
                     failure()) -> {ok, socket()} | failure().
@@ -137,7 +148,7 @@ connect_socket(Config, SockAddr, Timeout) ->
             Error
     end.
 
--spec listen(Port :: term(), Options :: list()) -> {ok, socket()} | failure().
+-spec listen(Port :: term(), [gen_tcp_rs_opts:listen_option()]) -> {ok, socket()} | failure().
 listen(Port, Options) ->
     {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, any),
     case (family_module(Family)):getserv(Port) of
@@ -154,7 +165,7 @@ listen_family(Family, Port, Options) ->
         badarg -> exit(badarg)
     end.
 
--spec fdopen(Fd :: non_neg_integer(), Options :: list()) -> {ok, socket()} | failure().
+-spec fdopen(Fd :: non_neg_integer(), [gen_tcp_rs_opts:option() | gen_tcp_rs_opts:family()]) -> {ok, socket()} | failure().
 fdopen(Fd, Options) ->
     {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, any),
     fdopen_family(Family, Fd, KeptOptions).
@@ -473,13 +484,13 @@ forward(Socket, NewOwner, Message) ->
 
 %%% Options and information
 
--spec setopts(socket(), list()) -> ok | failure().
+-spec setopts(socket(), [gen_tcp_rs_opts:option()]) -> ok | failure().
 setopts(?SOCKET(Handle), [{active, _}] = Options) ->
     gen_tcp_rs_nif:setopts(Handle, Options);
 setopts(?SOCKET(Handle), Options) ->
     gen_tcp_rs_nif:setopts(Handle, gen_tcp_rs_opts:setopts(Options)).
 
--spec getopts(socket(), list()) -> {ok, list()} | failure().
+-spec getopts(socket(), [gen_tcp_rs_opts:option_name()]) -> {ok, list()} | failure().
 getopts(?SOCKET(Handle), Names) when is_list(Names) ->
     case gen_tcp_rs_nif:getopts(Handle, gen_tcp_rs_opts:getopts(Names)) of
         {ok, Options} -> {ok, gen_tcp_rs_opts:getopts_result(Options)};

@@ -25,10 +25,9 @@ const MPTCP: i32 = 262;
 pub enum Source {
     /// A new one.
     New,
-    /// The user has it already, and gives it to the socket.
+    /// A duplicate of one the user has, and keeps: whoever opened it may need it to start
+    /// again. The driver never closes it either.
     Fd(RawFd),
-    /// A duplicate of another socket's.
-    Duplicate(RawFd),
     /// A new one in the network namespace of this path.
     Namespace(CString),
 }
@@ -60,8 +59,11 @@ impl Spec {
     fn open(&self, active: Active) -> Result<Fresh, Failure> {
         let socket = match &self.source {
             Source::New => self.new_socket()?,
-            Source::Fd(fd) => sys::adopt(*fd)?.into(),
-            Source::Duplicate(fd) => sys::duplicate(*fd)?.into(),
+            Source::Fd(fd) => {
+                let socket = Socket::from(sys::duplicate(*fd)?);
+                socket.set_nonblocking(true)?;
+                socket
+            }
             Source::Namespace(path) => sys::in_namespace(path, || self.new_socket())?,
         };
         let mut settings = Settings {
@@ -109,7 +111,7 @@ impl<H: Host> Endpoint<H> {
             settings,
             tell_passive,
         } = spec.open(Active::Always)?;
-        let (role, call) = match connect_soon(&socket, address)? {
+        let (role, call) = match connect(&socket, address)? {
             true => (Role::Stream(Stream::new(socket)), Call::Done(())),
             false => {
                 let waiter = Some(Waiter { pid: owner, tag });
@@ -191,33 +193,28 @@ fn adopt<H: Host>(
 
 /// Connects. False: it goes on in the kernel. A peer on the same machine answers at
 /// once, sooner than the poller could tell.
-fn connect_soon(socket: &Socket, address: &Address) -> io::Result<bool> {
-    if connect(socket, address)? {
+fn connect(socket: &Socket, address: &Address) -> io::Result<bool> {
+    let system_address = address.to_system()?;
+    let start = || loop {
+        match socket.connect(&system_address) {
+            Ok(()) => return Ok(true),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINPROGRESS | libc::EALREADY) => return Ok(false),
+                Some(libc::EINTR) => {}
+                _ => return Err(error),
+            },
+        }
+    };
+    if start()? {
         return Ok(true);
     }
     if !address.is_loopback() || !spin::is_quiet() {
         return Ok(false);
     }
-    let attempt = || {
-        connect(socket, address)
-            .map(|done| done.then_some(true))
-            .transpose()
+    let ask = || match start() {
+        Ok(false) => None,
+        Err(error) if error.raw_os_error() == Some(libc::EISCONN) => Some(Ok(true)),
+        done => Some(done),
     };
-    spin::spin(attempt, || false).unwrap_or(Ok(false))
-}
-
-/// Starts a connect, or asks how it goes. False: it goes on in the kernel.
-fn connect(socket: &Socket, address: &Address) -> io::Result<bool> {
-    let address = address.to_system()?;
-    loop {
-        match socket.connect(&address) {
-            Ok(()) => return Ok(true),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EINPROGRESS | libc::EALREADY) => return Ok(false),
-                Some(libc::EISCONN) => return Ok(true),
-                Some(libc::EINTR) => {}
-                _ => return Err(error),
-            },
-        }
-    }
+    spin::spin(ask, || false).unwrap_or(Ok(false))
 }

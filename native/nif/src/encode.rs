@@ -42,14 +42,18 @@ pub(crate) fn delivery<'a>(
         };
         return Delivery::Http(http(&strings, &framing.parse_http(wire)));
     }
-    if framing.packet == PacketType::SslTls
-        && let Some(header) = ssl_tls_header(wire)
-    {
-        let data = match header.prefix() {
-            [] => bytes(env, form, body),
-            prefix => bytes(env, form, &[prefix, body].concat()),
+    if framing.packet == PacketType::SslTls {
+        return match ssl_tls_header(wire) {
+            Some(header) if form.deliver == Deliver::Term => {
+                let data = match header.prefix() {
+                    [] => binary(env, body),
+                    prefix => binary(env, &[prefix, body].concat()),
+                };
+                Delivery::Tls(header.content_type, header.version, data)
+            }
+            // Not parsed, as http is not.
+            _ => Delivery::Data(bytes(env, form, wire)),
         };
-        return Delivery::Tls(header.content_type, header.version, data);
     }
     Delivery::Data(bytes(env, form, body))
 }

@@ -25,16 +25,7 @@ fn spec(config: Term<'_>, call: Calls) -> NifResult<Spec> {
     let (family_atom, protocol, source, bind, options): (Term, Atom, Term, Term, Term) =
         config.decode()?;
     let source = match source.decode::<(Atom, Term<'_>)>() {
-        Ok((tag, fd)) if tag == atoms::fd() => {
-            let fd = fd.decode()?;
-            // Two sockets that own one fd would both close it, the second perhaps when
-            // its number means something else already.
-            let ours = |socket: &Handle| socket.fd() == Ok(fd);
-            match pollers::sockets().iter().any(ours) {
-                true => Source::Duplicate(fd),
-                false => Source::Fd(fd),
-            }
-        }
+        Ok((tag, fd)) if tag == atoms::fd() => Source::Fd(fd.decode()?),
         Ok((tag, path)) if tag == atoms::netns() => {
             let path = path.decode::<Binary<'_>>()?.as_slice();
             Source::Namespace(CString::new(path).map_err(|_| Error::BadArg)?)

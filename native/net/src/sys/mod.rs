@@ -110,16 +110,6 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
 
-/// Takes over an fd number that the user hands us; `EBADF` if it is not open.
-pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: F_GETFL takes no argument and any number as fd.
-    let flags = check(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
-    // SAFETY: F_SETFL takes an int.
-    check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
-    // SAFETY: the fd is open, and by `{fd, N}` its user has given it to the socket.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 /// Another fd for what an fd of the user's refers to, closed on exec.
 pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: no memory is involved; a number that is no open fd gives EBADF.

@@ -7,7 +7,7 @@ use proto::{ActiveRequest, PacketType};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::IntoRawFd;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 /// A setting by its name.
@@ -114,7 +114,7 @@ impl Rig {
         let spec = Spec {
             family,
             multipath: false,
-            source: Source::Fd(socket.into_raw_fd()),
+            source: Source::Fd(socket.as_raw_fd()),
             bind: None,
             options: options.to_vec(),
         };
