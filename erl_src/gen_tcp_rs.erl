@@ -331,7 +331,7 @@ sendfile(?SOCKET(Handle), #file_descriptor{module = prim_file} = File, Offset, B
     try prim_file:get_handle(File) of
         <<Descriptor:32/native>> ->
             Left = case Bytes of 0 -> infinity; _ -> Bytes end,
-            Sent = send_file(Handle, Descriptor, Offset, Left, 0),
+            Sent = send_file(Handle, Descriptor, Offset, Left, none),
             ok = gen_tcp_rs_nif:file_sent(Handle),
             Sent
     catch
@@ -340,29 +340,37 @@ sendfile(?SOCKET(Handle), #file_descriptor{module = prim_file} = File, Offset, B
 sendfile(?SOCKET(_Handle), _File, _Offset, _Bytes) ->
     {error, enotsup}.
 
+%% Sent is `none` until the socket has taken part in it: closed before is einval,
+%% closed meanwhile is closed.
 -spec send_file(gen_tcp_rs_nif:handle(), non_neg_integer(), non_neg_integer(),
-                non_neg_integer() | infinity, non_neg_integer()) ->
+                non_neg_integer() | infinity, none | non_neg_integer()) ->
           {ok, non_neg_integer()} | failure().
 send_file(_Handle, _File, _Offset, 0, Sent) ->
-    {ok, Sent};
+    {ok, sent(Sent)};
 send_file(Handle, File, Offset, Left, Sent) ->
     case gen_tcp_rs_nif:sendfile(Handle, File, Offset, min(Left, ?FILE_BYTES)) of
         {ok, 0} ->
-            {ok, Sent};
+            {ok, sent(Sent)};
         {ok, Count} when Left =:= infinity ->
-            send_file(Handle, File, Offset + Count, infinity, Sent + Count);
+            send_file(Handle, File, Offset + Count, infinity, sent(Sent) + Count);
         {ok, Count} ->
-            send_file(Handle, File, Offset + Count, Left - Count, Sent + Count);
+            send_file(Handle, File, Offset + Count, Left - Count, sent(Sent) + Count);
         wait ->
             Ref = make_ref(),
             case gen_tcp_rs_nif:await_writable(Handle, Ref) of
                 wait -> receive {Ref, _} -> ok end;
                 ok -> ok
             end,
-            send_file(Handle, File, Offset, Left, Sent);
+            send_file(Handle, File, Offset, Left, sent(Sent));
+        {error, einval} when Sent =/= none ->
+            {error, closed};
         Error ->
             Error
     end.
+
+-spec sent(none | non_neg_integer()) -> non_neg_integer().
+sent(none) -> 0;
+sent(Sent) -> Sent.
 
 %%% The end
 

@@ -11,6 +11,99 @@
 -export([setopts/1, getopts/1, getopts_result/1]).
 
 -export_type([family/0, sockaddr/0, source/0, config/0]).
+-export_type([option/0, option_name/0, connect_option/0, listen_option/0]).
+
+%%% The options, for callers and their dialyzer. What they do is in docs/options.md.
+
+%% What setopts takes.
+-type option() :: common_option() |
+                  {dontroute, boolean()} | {ipv6_v6only, boolean()} |
+                  {line_delimiter, byte()} | {netns, file:filename_all()} |
+                  {nopush, boolean()}.
+-type connect_option() :: common_option() | opening_option() | {line_delimiter, byte()}.
+-type listen_option() :: common_option() | opening_option() |
+                         {backlog, boolean() | integer()} | {ipv6_v6only, boolean()}.
+
+-type opening_option() :: family() |
+                          {fd, integer()} |
+                          {ifaddr, inet:socket_address() | inet:local_address() | sockaddr_map()} |
+                          {ip, inet:socket_address() | inet:local_address()} |
+                          {netns, file:filename_all()} |
+                          {port, inet:port_number()} |
+                          {protocol, tcp | mptcp} |
+                          {inet_backend, inet | rs | socket} | {tcp_module, module()}.
+
+-type sockaddr_map() ::
+        #{family := inet, addr => any | loopback | inet:ip4_address(),
+          port => inet:port_number()} |
+        #{family := inet6, addr => any | loopback | inet:ip6_address(),
+          port => inet:port_number(), flowinfo => integer(), scope_id => integer()}.
+
+%% What connect, listen and setopts take alike.
+-type common_option() :: list | binary | raw_option() |
+                         {active, boolean() | once | -32768..32767} |
+                         {bind_to_device, binary()} |
+                         {buffer, integer()} |
+                         {busy_poll, integer()} |
+                         {congestion, binary() | string()} |
+                         {debug, boolean()} |
+                         {defer_accept, integer()} |
+                         {delay_send, boolean()} |
+                         {deliver, port | term} |
+                         {exclusiveaddruse, boolean()} |
+                         {exit_on_close, boolean()} |
+                         {fastopen, boolean() | integer()} |
+                         {header, non_neg_integer()} |
+                         {high_msgq_watermark, integer()} |
+                         {high_watermark, integer()} |
+                         {incoming_cpu, integer()} |
+                         {keepalive, boolean()} |
+                         {keepcnt, integer()} | {keepidle, integer()} | {keepintvl, integer()} |
+                         {linger, {boolean(), integer()}} |
+                         {low_msgq_watermark, integer()} |
+                         {low_watermark, integer()} |
+                         {mode, list | binary} |
+                         {nodelay, boolean()} |
+                         {notsent_lowat, non_neg_integer()} |
+                         {packet, packet_type()} |
+                         {packet_size, non_neg_integer()} |
+                         {priority, integer()} |
+                         {quickack, boolean()} |
+                         {read_ahead, boolean()} |
+                         {recbuf, integer()} |
+                         {recvtclass, boolean()} | {recvtos, boolean()} | {recvttl, boolean()} |
+                         {reuseaddr, boolean()} |
+                         {reuseport, boolean()} | {reuseport_lb, boolean()} |
+                         {send_timeout, timeout()} |
+                         {send_timeout_close, boolean()} |
+                         {show_econnreset, boolean()} |
+                         {sndbuf, integer()} |
+                         {tclass, integer()} |
+                         {tos, integer()} |
+                         {ttl, integer()} |
+                         {user_timeout, non_neg_integer()}.
+
+-type packet_type() :: 0 | 1 | 2 | 4 | raw | sunrm | asn1 | cdr | fcgi | line | tpkt |
+                       http | httph | http_bin | httph_bin | ssl | ssl_tls.
+
+-type raw_option() :: {raw, Level :: integer(), Option :: integer(), binary()} |
+                      {raw, {Level :: integer(), Option :: integer(), binary()}}.
+
+%% What getopts takes.
+-type option_name() ::
+        active | bind_to_device | buffer | busy_poll | congestion | debug | defer_accept |
+        delay_send | deliver | dontroute | exclusiveaddruse | exit_on_close | fastopen | fd |
+        header | high_msgq_watermark | high_watermark | incoming_cpu | ipv6_v6only |
+        keepalive | keepcnt | keepidle | keepintvl | linger | low_msgq_watermark |
+        low_watermark | mode | netns | nodelay | nopush | notsent_lowat | packet |
+        packet_size | pktoptions | priority | queue | quickack | read_ahead | recbuf |
+        recvtclass | recvtos | recvttl | reuseaddr | reuseport | reuseport_lb |
+        send_timeout | send_timeout_close | show_econnreset | sndbuf | tclass | tcp_info |
+        tos | ttl | user_timeout |
+        {raw, Level :: integer(), Option :: integer(), non_neg_integer() | binary()} |
+        {raw, {Level :: integer(), Option :: integer(), non_neg_integer() | binary()}}.
+
+%%% What is handed to the native library
 
 -type family() :: inet | inet6 | local.
 -type sockaddr() :: {inet, inet:ip4_address(), inet:port_number()} |
