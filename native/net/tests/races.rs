@@ -10,64 +10,19 @@
 
 mod fake;
 
+use fake::race::{AtTheEnd, Random, TIME, watchdog};
 use fake::{Handle, Message, Process, Rig, active, bytes, flag, int, packet, tag};
 use net::{Call, Failure, Family, Reply, Sent};
 use proto::{Active, ActiveRequest, PacketType};
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-/// How long each of the tests goes on.
-const TIME: Duration = Duration::from_secs(4);
 /// Processes that use the same socket.
 const ACTORS: usize = 4;
-
-/// Random numbers, other ones for each seed (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % limit
-    }
-
-    fn time(&mut self) -> Duration {
-        Duration::from_micros(self.below(400))
-    }
-}
-
-/// Ends the program if the test has not ended long after it should have: a deadlock.
-fn watchdog() -> Sender<()> {
-    let (alive, ended) = channel();
-    std::thread::spawn(move || {
-        if ended.recv_timeout(Duration::from_secs(100))
-            == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
-        {
-            eprintln!("deadlock: the test does not end");
-            std::process::abort();
-        }
-    });
-    alive
-}
-
-/// Ends the threads of a test also when the test fails.
-struct AtTheEnd<F: Fn()>(F);
-
-impl<F: Fn()> Drop for AtTheEnd<F> {
-    fn drop(&mut self) {
-        self.0();
-    }
-}
 
 /// A body that says its number and its sender, of a length that varies.
 fn numbered(sender: u32, number: u32) -> Vec<u8> {
@@ -484,93 +439,4 @@ fn one_socket_in_many_hands() {
         let family = [Family::Inet, Family::Local][round % 2];
         play(family, ending, round as u64 + 1);
     }
-}
-
-/// However accepts, cancels and deaths interleave, each connection is accepted once.
-#[test]
-fn one_listener_in_many_hands() {
-    let _watched = watchdog();
-    let rig = Rig::new();
-    let owner = Process::spawn();
-    let options = [active(ActiveRequest::Passive)];
-    let (listener, address) = rig.listen(Family::Inet, &owner, &options);
-    let listener = &listener;
-    let end = Instant::now() + TIME;
-    let next = AtomicU32::new(0);
-    let accepted = Mutex::new(Vec::new());
-    let stop = AtomicBool::new(false);
-    let serve = |process: &Process, socket: Handle| {
-        let number = process.recv(&socket, 4).unwrap();
-        let number = u32::from_be_bytes(number.try_into().unwrap());
-        accepted.lock().unwrap().push(number);
-        process.send(&socket, &bytes(b"k")).unwrap();
-        socket.abandon();
-    };
-    std::thread::scope(|scope| {
-        let _end = AtTheEnd(|| stop.store(true, Ordering::Release));
-        let clients: Vec<_> = (0..3)
-            .map(|_| {
-                scope.spawn(|| {
-                    while Instant::now() < end {
-                        let mut socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-                        // A reset at the end: no port is left in TIME_WAIT.
-                        socket.set_linger(Some(Duration::ZERO)).unwrap();
-                        socket.connect(&address.to_system().unwrap()).unwrap();
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        socket.write_all(&number.to_be_bytes()).unwrap();
-                        socket.set_read_timeout(Some(fake::PATIENCE)).unwrap();
-                        socket.read_exact(&mut [0]).unwrap();
-                    }
-                })
-            })
-            .collect();
-        for seed in 0..4 {
-            let (stop, serve) = (&stop, &serve);
-            scope.spawn(move || {
-                let mut random = Random::new(seed + 77);
-                let process = Process::spawn();
-                while !stop.load(Ordering::Acquire) {
-                    let ghost = Process::spawn();
-                    let haunts = random.below(4) == 0;
-                    let acceptor = if haunts { &ghost } else { &process };
-                    let tag = tag();
-                    match listener.accept(acceptor.pid, || tag) {
-                        Call::Done(socket) => serve(acceptor, socket),
-                        Call::Failed(failure) => panic!("{failure:?}"),
-                        Call::Wait if haunts => {
-                            if random.below(2) == 0 {
-                                std::thread::sleep(random.time());
-                            }
-                            ghost.die();
-                            listener.process_down(ghost.pid);
-                        }
-                        Call::Wait => {
-                            let until = Instant::now() + random.time();
-                            match process.reply_until(listener, tag, until) {
-                                Some(Reply::Ready) => match listener.accept(process.pid, || tag) {
-                                    Call::Done(socket) => serve(&process, socket),
-                                    // It was cancelled in between, and another has been called.
-                                    Call::Wait => {
-                                        process.reply_until(listener, tag, Instant::now());
-                                    }
-                                    Call::Failed(failure) => panic!("{failure:?}"),
-                                },
-                                None => {}
-                                Some(other) => panic!("{other:?}"),
-                            }
-                        }
-                    }
-                }
-                assert_eq!(process.messages(), []);
-            });
-        }
-        for client in clients {
-            client.join().unwrap();
-        }
-    });
-    let mut accepted = accepted.into_inner().unwrap();
-    accepted.sort_unstable();
-    let expected: Vec<u32> = (0..next.into_inner()).collect();
-    assert_eq!(accepted, expected);
-    assert!(!accepted.is_empty());
 }

@@ -11,6 +11,7 @@
 )]
 
 mod actions;
+pub(crate) mod race;
 mod rig;
 
 pub(crate) use actions::{Iolist, bytes, queued_by_reference};
