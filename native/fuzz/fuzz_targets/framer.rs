@@ -1,10 +1,11 @@
 //! Any bytes, framed as any type under any limits: no panic, and however the
-//! stream is cut, the same frames.
+//! stream is cut, the same frames, found without allocating.
 //!
 //! Input: `[type packet_size:16 line_limit:16 delimiter piece | stream]`.
 
 #![no_main]
 
+use fuzz::without_allocating;
 use libfuzzer_sys::fuzz_target;
 use proto::{Framing, PacketType, Scan};
 use std::ops::Range;
@@ -41,12 +42,12 @@ fn feed(mut framing: Framing, stream: &[u8], piece: usize) -> (Vec<(usize, Range
     let (mut start, mut end, mut needed) = (0, 0, 0);
     loop {
         let bytes = &stream[start..end];
-        match framing.scan(bytes) {
+        match without_allocating(|| framing.scan(bytes)) {
             Ok(Scan::Frame(frame)) => {
                 assert!(frame.wire > 0 && frame.wire <= bytes.len() && needed <= bytes.len());
                 assert!(frame.body.start <= frame.body.end && frame.body.end <= frame.wire);
                 if framing.packet.is_http() {
-                    framing.parse_http(&bytes[..frame.wire]);
+                    without_allocating(|| framing.parse_http(&bytes[..frame.wire]));
                 }
                 start += frame.wire;
                 needed = 0;
