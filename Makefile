@@ -10,6 +10,8 @@ help:
 	@echo "make demo       unchanged OTP applications at work on the backend, and a comparison with inet"
 	@echo "make test       every check and every test; ends with the numbers of tests passed and failed"
 	@echo "make conformance OTP's own suites for gen_tcp, on this backend and on inet (half an hour)"
+	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
+	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"
 	@echo "make build      compile everything (what 'rebar3 compile' does)"
 	@echo "make setup      check for what the build needs, and install what is missing (Debian 12)"
 	@echo "make dialyzer   type analysis of the Erlang code"
@@ -33,6 +35,14 @@ conformance:
 	@support/setup.sh conformance
 	@$(WITH_ENV) rebar3 compile
 	@$(WITH_ENV) sh conformance/run.sh
+
+fuzz:
+	@support/setup.sh test
+	@$(WITH_ENV) sh native/fuzz/run.sh $(SECONDS)
+
+bench-framing:
+	@support/setup.sh build
+	@$(WITH_ENV) escript native/proto/benches/compare.escript
 
 dialyzer:
 	@support/setup.sh dialyzer

@@ -90,9 +90,15 @@ have cc || packages="$packages gcc"
 # cargo fetches the crates over https.
 [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -n "${SSL_CERT_FILE:-}" ] || ! have apt-get ||
     packages="$packages ca-certificates"
-if [ "$purpose" = demo ]; then
-    have curl || packages="$packages curl"
-fi
+case "$purpose" in
+    # libFuzzer is C++; the tests send requests with curl and python.
+    test)
+        have c++ || packages="$packages g++"
+        have curl || packages="$packages curl"
+        python3 -c 'import http.client' 2>/dev/null || packages="$packages python3"
+        ;;
+    demo) have curl || packages="$packages curl" ;;
+esac
 if [ "$purpose" = conformance ]; then
     # To unpack OTP's sources, to give the suites a network of their own, to compile their NIF.
     have xz || packages="$packages xz-utils"
