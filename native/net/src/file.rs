@@ -22,13 +22,12 @@ impl<H: Host> Endpoint<H> {
     pub fn send_file(&self, pid: H::Pid, file: RawFd, offset: u64, count: usize) -> Call<usize> {
         let socket = {
             let mut state = self.lock();
-            // Whose death closes the socket, so that nobody waits for ever for its file.
-            if state.common.owner != pid {
-                return Call::Failed(Failure::NotOwner);
-            }
+            let is_owner = state.common.owner == pid;
             let socket = match &mut state.role {
-                Role::Stream(stream) => stream.lend_to_file(pid),
                 Role::Closed | Role::Draining(_) => Call::Failed(Failure::Posix(libc::EINVAL)),
+                // Whose death closes the socket, so that nobody waits for ever for its file.
+                _ if !is_owner => Call::Failed(Failure::NotOwner),
+                Role::Stream(stream) => stream.lend_to_file(pid),
                 Role::Connecting(_) | Role::Listener(_) => {
                     Call::Failed(Failure::Posix(libc::ENOTCONN))
                 }
@@ -91,10 +90,7 @@ impl<H: Host> Stream<H> {
         }
         let socket = match &mut self.link {
             Link::Open(socket) | Link::InputEnded(socket) => socket,
-            Link::Husk(husk) => {
-                let failure = husk.send.take();
-                return Call::Failed(failure.unwrap_or(Failure::Posix(libc::ENOTCONN)));
-            }
+            Link::Husk(_) => return Call::Failed(Failure::Posix(libc::ENOTCONN)),
             Link::Over(..) => return Call::Failed(Failure::Closed),
         };
         self.file_sender = Some(pid);
