@@ -32,7 +32,8 @@ if [ -d "$tree/lib/kernel/test" ]; then
 fi
 
 otherwise="Unpack the sources of OTP $otp_version and name the directory: OTP_SOURCE=/path make conformance"
-command -v apt-get >/dev/null 2>&1 || refuse "OTP's suites come from Debian's source package, and there is no apt-get." "$otherwise"
+command -v apt-get >/dev/null 2>&1 ||
+    refuse "OTP's suites come from Debian's source package, and there is no apt-get." "$otherwise"
 package_version="$(dpkg-query -W -f='${source:Version}' erlang-base 2>/dev/null)" ||
     refuse "The installed Erlang/OTP is not Debian's, whose source package has the suites." "$otherwise"
 
@@ -60,11 +61,15 @@ apt_get update && { apt_get source --download-only "erlang=$package_version" ||
 archive="$(find "$apt/download" -name 'erlang_*.orig.tar.*' | head -n 1)"
 case "${archive##*/}" in
     "erlang_${otp_version%%.*}."*) ;;
-    *) refuse "The mirror has ${archive##*/}, which is of another release than the installed $otp_version." "$otherwise" ;;
+    *)
+        refuse "The mirror has ${archive##*/}, which is of another release than the installed $otp_version." \
+            "$otherwise"
+        ;;
 esac
 rm -rf "$tree.new"
 mkdir "$tree.new"
-tar -C "$tree.new" --strip-components=1 --wildcards --no-wildcards-match-slash -xf "$archive" '*/lib/kernel/test' '*/lib/kernel/src' '*/lib/kernel/include'
+tar -C "$tree.new" --strip-components=1 --wildcards --no-wildcards-match-slash -xf "$archive" \
+    '*/lib/kernel/test' '*/lib/kernel/src' '*/lib/kernel/include'
 mv "$tree.new" "$tree"
 rm -rf "$apt"
 echo "$tree"

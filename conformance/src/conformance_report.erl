@@ -7,11 +7,12 @@
 -record(row, {suite, path, result, reason}).
 
 %% Plain arguments: the exceptions, inet's rows, rs's rows, rs's rows of cases that did
-%% not pass at once, the regular expression that selects cases.
+%% not pass at once, the regular expression that selects cases, the suites.
 main() ->
-    [ExceptionsFile, InetFile, RsFile, FirstFile, Cases] = init:get_plain_arguments(),
+    [ExceptionsFile, InetFile, RsFile, FirstFile, Cases | Names] = init:get_plain_arguments(),
+    Suites = [Name ++ "_SUITE" || Name <- Names],
     {ok, Exceptions} = file:consult(ExceptionsFile),
-    Inet = [Row || Row <- rows(InetFile), is_selected(Row, Cases)],
+    Inet = [Row || Row <- rows(InetFile), lists:member(Row#row.suite, Suites), is_selected(Row, Cases)],
     Rs = [Row || Row <- rows(RsFile), Row#row.result =:= "failed" orelse is_selected(Row, Cases)],
     Judged = judge(Inet, Rs, Exceptions),
     table(Inet, Rs, Judged),
