@@ -44,7 +44,7 @@ every_row_is_walked(Config) ->
     [] = [Name || {Name, _} <- proplists:get_value(rows, Config), not lists:member(Name, Walked ++ Beyond)],
     ok.
 
-%% The specs of the calls name these types, so that dialyzer finds a wrong option in a caller's code.
+%% The specs of the calls name these types, which dialyzer and the documentation of a caller can use.
 specs_use_the_types(_Config) ->
     {ok, {_, [{abstract_code, {_, Forms}}]}} = beam_lib:chunks(code:which(gen_tcp_rs), [abstract_code]),
     Used = fun(Function) ->

@@ -228,7 +228,11 @@ compare(Family, Scripts) ->
     [Answer || {_, Driver, Rs} = Answer <- Answers, Driver =/= Rs].
 
 answer(Script, Context) ->
-    rs_test:observe(fun(_) -> comparable(Script(Context), default_buffer(Context)) end, Context).
+    case rs_test:observe(fun(_) -> comparable(Script(Context), default_buffer(Context)) end, Context) of
+        %% A script that breaks in the same way on both would compare as equal.
+        {{raised, error, Reason}, _} -> ct:fail({script_broke, Context, Reason});
+        Answer -> Answer
+    end.
 
 %% Those of the reasons that docs/differences.md does not give.
 -spec undocumented([string()]) -> [string()].
