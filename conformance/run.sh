@@ -94,11 +94,12 @@ run_node() {
     if [ "$2" = gen_tcp_misc ] && is_root && command -v setpriv >/dev/null; then
         drop="setpriv --bounding-set=-net_admin,-net_raw"
     fi
-    # The peers that a case starts inherit the environment.
+    # The peers that a case starts inherit the environment. In the foreground it all ends
+    # when this script is interrupted.
     # shellcheck disable=SC2086
     CONFORMANCE_BACKEND="$1" ERL_LIBS="$work/lib" \
         ERL_AFLAGS="-pa $work/modules -boot $work/modules/conformance" \
-        timeout --kill-after=30 "$suite_seconds" $confine $drop \
+        timeout --foreground --kill-after=30 "$suite_seconds" $confine $drop \
         erl -sname "conformance_$$" -noinput -pa "$compiled" -run conformance_suite run \
         -extra "$2" "$compiled" "$rows" "$logs" "$1" "$case_seconds" "$cases" \
         >"$logs/$2.output" 2>&1 </dev/null
@@ -148,7 +149,7 @@ run_backend() {
 # --- both backends --------------------------------------------------------------------
 
 # A baseline of all cases serves parts of them too, until the rules or the suites change.
-rules="$(cat conformance/src/*.erl conformance/*.sh | cksum) $tree"
+rules="$(cat conformance/src/*.erl conformance/confined.sh | cksum) $tree"
 if [ "${BASELINE:-}" != new ] && [ "$(cat "$work/baseline" 2>/dev/null)" = "$rules" ]; then
     say "inet's results are those of $(date -r "$work/inet.rows" '+%F %T'); BASELINE=new renews them"
 else
