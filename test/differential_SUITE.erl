@@ -9,7 +9,7 @@
 -export([all/0, groups/0, suite/0]).
 -export([harness_is_deterministic/1, enough_observations/1, a_difference_is_seen/1,
          connecting/1, accepting/1, framing/1, active/1, receiving/1, sending/1, closing/1, owning/1,
-         options/1, errors/1]).
+         options/1, errors/1, over_inet6/1, over_local/1]).
 -export([differences/3]).
 
 suite() ->
@@ -19,7 +19,8 @@ all() ->
     [a_difference_is_seen, enough_observations, {group, subjects}, harness_is_deterministic].
 
 groups() ->
-    [{subjects, [], [connecting, accepting, framing, active, receiving, sending, closing, owning, options, errors]}].
+    [{subjects, [], [connecting, accepting, framing, active, receiving, sending, closing, owning, options, errors,
+                     over_inet6, over_local]}].
 
 modules() ->
     [diff_connect, diff_accept, diff_framing, diff_active, diff_recv, diff_send, diff_close, diff_owner,
@@ -40,6 +41,13 @@ closing(_Config) -> equal(diff_close).
 owning(_Config) -> equal(diff_owner).
 options(_Config) -> equal(diff_options).
 errors(_Config) -> equal(diff_errors).
+
+%% What is made by rs_test:client/2 and server/2 is made over IPv6 here.
+over_inet6(_Config) ->
+    equal([diff_framing, diff_active, diff_recv, diff_send, diff_close, diff_owner, diff_errors], inet6).
+
+%% Only what does not ask the kernel about TCP can be seen over Unix-domain sockets.
+over_local(_Config) -> equal([diff_framing], local).
 
 %% The driver observed twice must answer the same, or the comparison with it says nothing.
 harness_is_deterministic(_Config) ->
@@ -69,15 +77,19 @@ a_difference_is_seen(_Config) ->
     ok.
 
 equal(Module) ->
+    equal([Module], inet).
+
+equal(Modules, Family) ->
     {Driver, Rs} = rs_test:contexts(),
     ok = rs_test:start(rs),
     Allowed = [Name || {Name, _} <- exceptions()],
-    Found = [Difference || {Name, _, _} = Difference <- differences(Module, Driver, Rs),
-                           not lists:member(Name, Allowed)],
-    ct:comment("~w observations, ~w differ", [length(Module:observations()), length(Found)]),
+    Found = [Name || Module <- Modules,
+                     {Name, _, _} <- differences(Module, Driver#{family := Family}, Rs#{family := Family}),
+                     not lists:member(Name, Allowed)],
+    ct:comment("~w observations, ~w differ", [lists:sum([length(Module:observations()) || Module <- Modules]), length(Found)]),
     case Found of
         [] -> ok;
-        _ -> ct:fail({differ, [Name || {Name, _, _} <- Found]})
+        _ -> ct:fail({differ, Found})
     end.
 
 %% Runs every observation of the module in both contexts and prints those that differ.

@@ -12,12 +12,10 @@ suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
 groups() ->
     OnlyRs = [bad_terms_to_the_library],
-    [case Group of
-         {rs, Properties, Cases} -> {rs, Properties, OnlyRs ++ Cases};
-         _ -> Group
-     end || Group <- rs_test:groups_of([end_seen_by_recv, reset_seen_by_send, bad_frame_seen, bad_option_values, not_sockets,
-                                        errors_leave_nothing_behind, many_bad_calls_at_once],
-                                       [closed_socket, listening_socket, connected_socket])].
+    rs_test:groups_of([end_seen_by_recv, reset_seen_by_send, bad_frame_seen, bad_option_values, not_sockets,
+                       errors_leave_nothing_behind, many_bad_calls_at_once],
+                      [closed_socket, listening_socket, connected_socket],
+                      OnlyRs).
 init_per_group(Group, Config) -> rs_test:init_group(Group, Config).
 end_per_group(Group, Config) -> rs_test:end_group(Group, Config).
 

@@ -14,14 +14,11 @@ all() -> [{group, inet}, {group, rs}].
 groups() ->
     %% The driver leaves these messages behind, and makes a socket passive that it does not hand over.
     OnlyRs = [all_messages_move, dead_pid_changes_nothing],
-    [case Group of
-         {rs, Properties, Cases} -> {rs, Properties, OnlyRs ++ Cases};
-         _ -> Group
-     end || Group <- rs_test:groups_of([returns, messages_move, other_messages_stay, modes_survive, closed_moves, death_flushes,
-                                        death_with_linger_zero, death_wakes_everyone, old_owner_may_die, unreferenced_lives,
-                                        listener_handed_over, info_names_the_owner, many_owners_die, monitors_fire,
-                                        monitors_taken_back],
-                                       [hand_over, death_closes])].
+    rs_test:groups_of([returns, messages_move, other_messages_stay, modes_survive, closed_moves, death_flushes,
+                       death_with_linger_zero, death_wakes_everyone, old_owner_may_die, unreferenced_lives,
+                       listener_handed_over, info_names_the_owner, many_owners_die, monitors_fire, monitors_taken_back],
+                      [hand_over, death_closes],
+                      OnlyRs).
 init_per_group(Group, Config) -> rs_test:init_group(Group, Config).
 end_per_group(Group, Config) -> rs_test:end_group(Group, Config).
 

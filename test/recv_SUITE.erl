@@ -3,7 +3,7 @@
 
 -export([suite/0, all/0, groups/0, init_per_group/2, end_per_group/2]).
 -export([exact_lengths/1, data_then_closed/1, waits_for_all/1, close_wakes_the_reader/1, timeout_keeps_the_bytes/1,
-         timeouts_racing_arrivals/1, timeouts_racing_frames/1, one_reader_at_a_time/1, any_process_reads/1,
+         timeouts_racing_arrivals/1, timeouts_racing_frames/1, one_reader_at_a_time/1, any_process_reads/1, a_reader_is_not_robbed/1,
          killed_reader_swallows_nothing/1, short_read_at_the_end/1, resets/1, frames/1, limits/1, active_refuses/1,
          pushed_back/1, back_pressure/1, big_mailbox/1, counters/1, many_readers/1]).
 
@@ -14,13 +14,11 @@ all() -> [{group, inet}, {group, rs}].
 groups() ->
     %% With the driver a killed reader takes the next bytes with it, and a recv searches the mailbox.
     OnlyRs = [killed_reader_swallows_nothing, big_mailbox],
-    [case Group of
-         {rs, Properties, Cases} -> {rs, Properties, OnlyRs ++ Cases};
-         _ -> Group
-     end || Group <- rs_test:groups_of([timeouts_racing_arrivals, timeouts_racing_frames, one_reader_at_a_time, any_process_reads,
-                                        short_read_at_the_end, resets, frames, limits, active_refuses, pushed_back, back_pressure,
-                                        counters, many_readers],
-                                       [exact_lengths, data_then_closed, waits_for_all, close_wakes_the_reader, timeout_keeps_the_bytes])].
+    rs_test:groups_of([timeouts_racing_arrivals, timeouts_racing_frames, one_reader_at_a_time, any_process_reads,
+                       a_reader_is_not_robbed, short_read_at_the_end, resets, frames, limits, active_refuses,
+                       pushed_back, back_pressure, counters, many_readers],
+                      [exact_lengths, data_then_closed, waits_for_all, close_wakes_the_reader, timeout_keeps_the_bytes],
+                      OnlyRs).
 init_per_group(Group, Config) -> rs_test:init_group(Group, Config).
 end_per_group(Group, Config) -> rs_test:end_group(Group, Config).
 
@@ -132,6 +130,26 @@ one_reader_at_a_time(Config) ->
     ok = gen_tcp:send(Peer, "abc"),
     {{ok, <<"abc">>}, []} = await(Reader),
     ok.
+
+%% A reader that waits gets the bytes that come, however often others try meanwhile.
+a_reader_is_not_robbed(Config) ->
+    {Socket, Peer} = client(context(Config), []),
+    [begin
+         Reader = blocked(async(fun() -> gen_tcp:recv(Socket, 4) end)),
+         Thieves = [async(fun() -> steal(Socket) end) || _ <- [1, 2]],
+         ok = gen_tcp:send(Peer, <<Number:16>>),
+         ok = gen_tcp:send(Peer, <<Number:16>>),
+         {{ok, <<Number:16, Number:16>>}, []} = await(Reader),
+         [{{error, timeout}, []} = await(Thief) || Thief <- Thieves]
+     end || Number <- lists:seq(1, 200)],
+    ok.
+
+%% Tries until nobody else waits: then there must be nothing left.
+steal(Socket) ->
+    case gen_tcp:recv(Socket, 0, 0) of
+        {error, ealready} -> steal(Socket);
+        Other -> Other
+    end.
 
 %% Any process may read, one after the other.
 any_process_reads(Config) ->

@@ -5,7 +5,7 @@
 %% called the peer, is always a passive socket of the driver: it plays the outside world.
 -module(rs_test).
 
--export([groups_of/1, groups_of/2, init_group/2, end_group/2, context/1, contexts/0, start/1]).
+-export([groups_of/1, groups_of/2, groups_of/3, init_group/2, end_group/2, context/1, contexts/0, start/1]).
 -export([options/2, listen/2, address_of/1, connect/3, connect/4, accept/1]).
 -export([client/2, server/2, plain_client/2, plain_server/2, pair/3, unused_port/1]).
 -export([reset/1, arrived/2, fin_arrived/1, reset_arrived/1, barrier/1]).
@@ -33,10 +33,15 @@ groups_of(Cases) ->
 %% `FamilyCases` are run over IPv6 and Unix-domain sockets as well.
 -spec groups_of([atom()], [atom()]) -> [{atom(), list(), list()}].
 groups_of(Cases, FamilyCases) ->
+    groups_of(Cases, FamilyCases, []).
+
+%% `OnlyRs` are what gen_tcp_rs promises and the driver does not.
+-spec groups_of([atom()], [atom()], [atom()]) -> [{atom(), list(), list()}].
+groups_of(Cases, FamilyCases, OnlyRs) ->
     lists:append(
-      [[{Backend, [], FamilyCases ++ Cases ++ family_groups(Backend, FamilyCases)},
+      [[{Backend, [], FamilyCases ++ Cases ++ More ++ family_groups(Backend, FamilyCases)},
         {name(Backend, inet6), [], FamilyCases},
-        {name(Backend, local), [], FamilyCases}] || Backend <- [inet, rs]]).
+        {name(Backend, local), [], FamilyCases}] || {Backend, More} <- [{inet, []}, {rs, OnlyRs}]]).
 
 family_groups(_Backend, []) -> [];
 family_groups(Backend, _) -> [{group, name(Backend, inet6)}, {group, name(Backend, local)}].

@@ -6,18 +6,21 @@
          senders_keep_their_order/1, waiting_senders_are_served/1, timeout_keeps_the_data/1, timeout_zero/1,
          timeout_is_kept/1, timeout_close/1, killed_sender_is_sent/1, delayed/1, receiving_goes_on/1, after_fin/1,
          after_reset/1, after_shutdown/1, waiting_sender_is_told/1, counters/1, memory_of_a_queue/1, huge_and_small/1,
-         binaries_are_freed/1]).
+         binaries_are_freed/1, every_sender_has_its_timeout/1]).
 
 -import(rs_test, [context/1, client/2, server/2, mailbox/0, async/1, blocked/1, await/1, kill/1, poll/1, fill/1, drain/2, next/0]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
 groups() ->
+    %% The driver's suspended senders have no timeout.
+    OnlyRs = [every_sender_has_its_timeout],
     rs_test:groups_of([headers, oversize_headers, no_iodata, senders_keep_their_order, waiting_senders_are_served,
                        timeout_keeps_the_data, timeout_zero, timeout_is_kept, timeout_close, killed_sender_is_sent, delayed,
                        receiving_goes_on, after_fin, after_reset, after_shutdown, waiting_sender_is_told, counters,
                        memory_of_a_queue, huge_and_small, binaries_are_freed],
-                      [iodata, first_send_never_waits, high_watermark_makes_wait]).
+                      [iodata, first_send_never_waits, high_watermark_makes_wait],
+                      OnlyRs).
 init_per_group(Group, Config) -> rs_test:init_group(Group, Config).
 end_per_group(Group, Config) -> rs_test:end_group(Group, Config).
 
@@ -245,6 +248,20 @@ waiting_sender_is_told(Config) ->
     Sender = blocked(async(fun() -> gen_tcp:send(Closed, "x") end)),
     ok = gen_tcp:close(Closed),
     {{error, closed}, []} = await(Sender),
+    ok.
+
+%% Senders that wait behind another one have the send timeout too, each from its own call on.
+every_sender_has_its_timeout(Config) ->
+    {Socket, Peer} = client(context(Config), [{send_timeout, 300}]),
+    Count = fill(Socket),
+    Senders = [blocked(async(fun() -> timer:tc(fun() -> gen_tcp:send(Socket, [Byte]) end) end)) || Byte <- "abcdef"],
+    [begin
+         {{Microseconds, {error, timeout}}, []} = await(Sender),
+         true = Microseconds >= 299000 andalso Microseconds < 5000000
+     end || Sender <- Senders],
+    ok = drain(Peer, Count),
+    {ok, Bytes} = gen_tcp:recv(Peer, 6, 5000),
+    "abcdef" = lists:sort(binary_to_list(Bytes)),
     ok.
 
 %% The counters count calls and bytes with their headers; send_pend falls to nothing.
