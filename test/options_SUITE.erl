@@ -9,7 +9,7 @@
 -export([walk_inet/1, walk_inet6/1, walk_local/1, a_difference_is_seen/1, reasons_are_documented/1, no_reason_is_stale/1]).
 -export([newer_options_say_what_the_kernel_says/1, newer_behaviour/1, protocol/1, default_of_buffer/1]).
 -export([lists_are_applied_alike/1, raw_among_named/1, packet_options/1, type_of_service_and_priority/1,
-         buffer_and_recbuf/1, linger_at_close/1, counters/1]).
+         buffer_and_recbuf/1, linger_at_close/1, line_delimiter/1, counters/1]).
 -import(options_walk, [same/2, driver/0, rs/1]).
 
 -define(DEADLINE, 15000).
@@ -25,7 +25,7 @@ groups() ->
     [{walk, [], [walk_inet, walk_inet6, walk_local, a_difference_is_seen, reasons_are_documented, no_reason_is_stale]},
      {newer, [], [newer_options_say_what_the_kernel_says, newer_behaviour, protocol, default_of_buffer]},
      {together, [], [lists_are_applied_alike, raw_among_named, packet_options, type_of_service_and_priority,
-                     buffer_and_recbuf, linger_at_close, counters]}].
+                     buffer_and_recbuf, linger_at_close, line_delimiter, counters]}].
 
 %% `{Reason, Which cells}`: the reason as docs/differences.md gives it; the cell with both results.
 -spec exceptions() -> [{string(), fun((options_walk:key(), term(), term()) -> boolean())}].
@@ -115,9 +115,9 @@ unknown_to_the_driver() ->
     Listen = options_walk:listener(driver(), []),
     Unknown = [Name || Name <- ?NEWER, inet:getopts(Listen, [Name]) =:= {error, einval}],
     ok = gen_tcp:close(Listen),
-    case catch gen_tcp:listen(0, [{inet_backend, inet}, {protocol, tcp}]) of
+    case rs_test:attempt(fun() -> gen_tcp:listen(0, [{inet_backend, inet}, {protocol, tcp}]) end) of
         {ok, Other} -> ok = gen_tcp:close(Other), Unknown;
-        {'EXIT', badarg} -> [protocol | Unknown]
+        {raised, exit, badarg} -> [protocol | Unknown]
     end.
 
 is_about({_, getopts, _, Names}, Unknown) -> lists:any(fun(Name) -> lists:member(Name, Unknown) end, Names);
@@ -326,6 +326,27 @@ linger_at_close(_Config) ->
             end,
     [{error, econnreset} = Peers({true, 0}, Make) || Make <- [client, server]],
     [{error, closed} = Peers(Linger, Make) || Make <- [client, server], Linger <- [{false, 0}, {true, 3}]],
+    ok.
+
+%% line_delimiter, which nothing reads back, ends lines where connect or setopts has set it, and not where the listener has.
+line_delimiter(_Config) ->
+    [same(inet, fun(Context) ->
+              {Socket, Peer} = rs_test:Make(Context, [{packet, line} | Options]),
+              Set = case Later of
+                        nothing -> nothing;
+                        Delimiter -> inet:setopts(Socket, [{line_delimiter, Delimiter}])
+                    end,
+              ok = gen_tcp:send(Peer, "one\ntwoxthree\nx"),
+              {Set, [gen_tcp:recv(Socket, 0, ?DEADLINE) || _ <- [1, 2]]}
+          end) || {Make, Options} <- [{client, []}, {client, [{line_delimiter, $x}]}, {server, []}], Later <- [nothing, $x, $\n, 256 + $x]],
+    same(inet, fun(Context) ->
+                  Listen = options_walk:listener(Context, [{packet, line}]),
+                  ok = inet:setopts(Listen, [{line_delimiter, $x}]),
+                  {ok, Peer} = rs_test:connect(Context#{backend := inet}, Listen, []),
+                  Socket = rs_test:accept(Listen),
+                  ok = gen_tcp:send(Peer, "one\ntwox\n"),
+                  [gen_tcp:recv(Socket, 0, ?DEADLINE) || _ <- [1, 2]]
+              end),
     ok.
 
 %% The ten counters count as the driver's do, in the order asked for, duplicates and all; an unknown one is einval.
