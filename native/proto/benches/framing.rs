@@ -1,4 +1,5 @@
-//! How fast frames are found and http is parsed: `cargo bench -p gen_tcp_rs_proto`.
+//! How fast frames are found and http is parsed: `cargo bench -p gen_tcp_rs_proto`, or
+//! `make bench-framing` to see it beside `erlang:decode_packet/3`.
 //!
 //! - `frames`: a buffer of 100-byte frames of each type with a length, and of
 //!   lines, in bytes a second.
@@ -17,24 +18,8 @@ use std::hint::black_box;
 const FRAME: usize = 100;
 const BUFFER: usize = 64 * 1024 / FRAME * FRAME;
 
-/// Ten headers of usual length; with the blank line 500 bytes.
-const REQUEST: &str = "GET /some/path/of/a/resource?with=a&query=string HTTP/1.1\r\n\
-    Host: www.example.com\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
-    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
-    Accept-Language: en-US,en;q=0.5\r\n\
-    Accept-Encoding: gzip, deflate, br\r\n\
-    Connection: keep-alive\r\n\
-    Cookie: session=0123456789abcdef0123456789abcdef\r\n\
-    Cache-Control: max-age=0\r\n\
-    X-Request-Id: ";
-
-fn request() -> Vec<u8> {
-    let mut request = REQUEST.as_bytes().to_vec();
-    request.resize(496, b'7');
-    request.extend_from_slice(b"\r\n\r\n");
-    request
-}
+/// A request line and ten headers of usual length; 500 bytes.
+const REQUEST: &[u8] = include_bytes!("request.http");
 
 fn framing(packet: PacketType) -> Framing {
     let mut framing = Framing::new();
@@ -99,19 +84,19 @@ fn frames(criterion: &mut Criterion) {
 }
 
 fn http(criterion: &mut Criterion) {
-    let request = request();
+    let request = REQUEST;
     assert_eq!(request.len(), 500);
     let mut group = criterion.benchmark_group("http");
     group.throughput(Throughput::Bytes(request.len() as u64));
     let mut framing = framing(PacketType::HttpBin);
     group.bench_function("proto", |bencher| {
-        bencher.iter(|| parse(&mut framing, black_box(&request)));
+        bencher.iter(|| parse(&mut framing, black_box(request)));
     });
     group.bench_function("httparse", |bencher| {
         bencher.iter(|| {
             let mut headers = [httparse::EMPTY_HEADER; 16];
             let mut parsed = httparse::Request::new(&mut headers);
-            let status = parsed.parse(black_box(&request));
+            let status = parsed.parse(black_box(request));
             assert!(matches!(status, Ok(httparse::Status::Complete(500))));
             black_box(&parsed);
         });
@@ -120,7 +105,7 @@ fn http(criterion: &mut Criterion) {
 }
 
 fn pieces(criterion: &mut Criterion) {
-    let request = request();
+    let request = REQUEST;
     let mut group = criterion.benchmark_group("pieces");
     group.throughput(Throughput::Bytes(request.len() as u64));
     let mut framing = framing(PacketType::HttpBin);
