@@ -16,11 +16,10 @@
 -export([differing_streams_are_seen/1, records_of_the_specifications/1, passive_deliver_port/1,
          sending/1, sending_large/1, promised_bytes_cost_nothing/1]).
 
+-import(rs_wire, [start/0, stop/1, run/4, cuts/1, bytes/1, slow/1]).
+
 -define(DEADLINE, 15000).
 -define(MODES, [passive, always, once, two]).
-%% Streams of up to this many bytes are cut at every place.
--define(SHORT, 100).
--define(RANDOM_CUTS, 10).
 -define(IS_HTTP(Type), (Type =:= http orelse Type =:= httph orelse Type =:= http_bin orelse Type =:= httph_bin)).
 
 suite() ->
@@ -65,22 +64,22 @@ type_httph_bin(Config) -> type(httph_bin, Config).
 type_ssl_tls(Config) -> type(ssl_tls, Config).
 
 %% Raw bytes have no frames: any cut gives the same bytes, and to `recv(S, N)` the same N.
-type_raw(Config) ->
-    Both = start(Config),
+type_raw(_Config) ->
+    Both = start(),
     Wire = <<"0123456789abcdefghijklm">>,
     Exact = [{ok, Part} || Part <- [<<"01234">>, <<"56789">>, <<"abcde">>, <<"fghij">>]]
         ++ [{error, closed}, {error, enotconn}],
     [Exact = run(Backend, {exactly, 5}, [], Pieces)
-     || Backend <- tuple_to_list(Both), Pieces <- cuts(Wire, Config)],
+     || Backend <- tuple_to_list(Both), Pieces <- cuts(Wire)],
     [Wire = iolist_to_binary(run(Backend, joined, [Mode | Options], Pieces))
      || Backend <- tuple_to_list(Both), Mode <- [binary, list],
         Options <- [[], [{packet_size, 3}], [{buffer, 4}], [{deliver, port}]],
-        Pieces <- cuts(Wire, Config)],
+        Pieces <- cuts(Wire)],
     stop(Both).
 
 %% The harness tells two streams apart that differ in one byte, and a mode from another.
-differing_streams_are_seen(Config) ->
-    {Driver, Rs} = Both = start(Config),
+differing_streams_are_seen(_Config) ->
+    {Driver, Rs} = Both = start(),
     One = run(Driver, passive, [{packet, 1}], [<<2, "ab">>]),
     [{ok, <<"ab">>}, {error, closed}, {error, enotconn}] = One,
     One = run(Rs, passive, [{packet, 1}], [<<2>>, <<"ab">>]),
@@ -94,8 +93,8 @@ differing_streams_are_seen(Config) ->
 %% behind a bad frame are lost with it.
 type(Type, Config) ->
     _ = rand:seed(exsss, {?config(seed, Config), erlang:phash2(Type), 0}),
-    Both = start(Config),
-    Runs = [row(Type, Row, Mode, Both, Config) || Row <- rows(Type), Mode <- ?MODES, suits(Row, Mode)],
+    Both = start(),
+    Runs = [row(Type, Row, Mode, Both) || Row <- rows(Type), Mode <- ?MODES, suits(Row, Mode)],
     ok = stop(Both),
     {comment, io_lib:format("~w streams", [lists:sum(Runs)])}.
 
@@ -103,7 +102,7 @@ type(Type, Config) ->
 suits({_, Options, _, _}, Mode) ->
     Mode =/= passive orelse not lists:member({deliver, port}, Options).
 
-row(Type, {Name, Options0, Frames, Count}, Mode, {Driver, Rs}, Config) ->
+row(Type, {Name, Options0, Frames, Count}, Mode, {Driver, Rs}) ->
     Options = [{packet, Type} | Options0],
     Wire = iolist_to_binary(Frames),
     Expected = run(Driver, Mode, Options, [Wire]),
@@ -111,7 +110,7 @@ row(Type, {Name, Options0, Frames, Count}, Mode, {Driver, Rs}, Config) ->
     %% The stream is what the row claims it is, whoever reads it.
     {Here, Count} = {Here, length([packet || Delivery <- Expected, is_packet(Delivery)])},
     {Here, Expected} = {Here, run(Driver, Mode, Options, slow(Wire))},
-    Cuts = cuts(Wire, Config),
+    Cuts = cuts(Wire),
     [case run(Rs, Mode, Options, Pieces) of
          Expected -> ok;
          Got -> ct:fail({Here, {options, Options}, {pieces, Pieces}, {expected, Expected}, {got, Got}})
@@ -247,181 +246,20 @@ longest(Type) when Type =:= 2; Type =:= fcgi; Type =:= tpkt -> 65000;
 longest(ssl_tls) -> 16384;
 longest(_) -> 150000.
 
-%%% ---- cuts ----
-
-cuts(<<>>, _Config) ->
-    [[]];
-cuts(Wire, _Config) when byte_size(Wire) =< ?SHORT ->
-    [[Wire], bytes(Wire)] ++ [tuple_to_list(split_binary(Wire, At)) || At <- lists:seq(1, byte_size(Wire) - 1)];
-cuts(Wire, _Config) ->
-    [random_pieces(Wire, byte_size(Wire) div rand:uniform(20)) || _ <- lists:seq(1, ?RANDOM_CUTS)].
-
-%% The driver reads short streams in single bytes, too.
-slow(Wire) when byte_size(Wire) =< ?SHORT -> bytes(Wire);
-slow(Wire) -> random_pieces(Wire, byte_size(Wire) div 20).
-
-bytes(Wire) ->
-    [<<Byte>> || <<Byte>> <= Wire].
-
-%% A third of the cuts leave a few bytes only.
-random_pieces(<<>>, _Most) ->
-    [];
-random_pieces(Wire, Most) ->
-    Piece = case rand:uniform(3) of
-                1 -> rand:uniform(12);
-                _ -> rand:uniform(max(Most, 1))
-            end,
-    {Before, After} = split_binary(Wire, min(Piece, byte_size(Wire))),
-    [Before | random_pieces(After, Most)].
-
-%%% ---- one stream through one socket ----
-
-%% The driver and gen_tcp_rs, each with the listening socket of the peers and a process that feeds them.
-start(_Config) ->
-    list_to_tuple([{Context, rs_test:listen(Context#{backend := inet}, []), feeder(Context)}
-                   || Context <- tuple_to_list(rs_test:contexts())]).
-
-stop(Both) ->
-    [begin
-         Feeder ! stop,
-         ok = gen_tcp:close(Listen)
-     end || {_, Listen, Feeder} <- tuple_to_list(Both)],
-    ok.
-
-%% What the socket delivers, in stable names, while the pieces arrive one after the other.
-run({Context, Listen, Feeder}, Mode, Options, Pieces) ->
-    %% Ends by a reset once all is read: some ten thousand ports in TIME_WAIT would be all there are.
-    {ok, Socket} = rs_test:connect(Context, Listen, [{linger, {true, 0}} | initially(Mode)] ++ Options),
-    Peer = rs_test:accept(Listen),
-    Feeder ! {feed, self(), Socket, Peer, Pieces},
-    Deliveries = deliveries(Mode, Socket),
-    receive
-        {fed, Feeder} -> ok
-    after ?DEADLINE ->
-            ct:fail({feeder, process_info(Feeder, [current_stacktrace, messages])})
-    end,
-    ok = gen_tcp:close(Socket),
-    ok = gen_tcp:close(Peer),
-    rs_test:normalise(Deliveries).
-
-initially(always) -> [{active, true}];
-initially(joined) -> [{active, true}];
-initially(two) -> [{active, 2}];
-initially(_) -> [].
-
-deliveries(passive, Socket) ->
-    received(Socket, 0);
-deliveries({exactly, Count}, Socket) ->
-    received(Socket, Count);
-deliveries(always, Socket) ->
-    messages(Socket);
-deliveries(joined, Socket) ->
-    [case Message of
-         {tcp, Socket, Data} -> Data;
-         {Socket, {data, Data}} -> Data;
-         {tcp_closed, Socket} -> []
-     end || Message <- messages(Socket)];
-deliveries(once, Socket) ->
-    _ = inet:setopts(Socket, [{active, once}]),
-    case message(Socket) of
-        {tcp_error, _, _} = Message -> [Message | messages(Socket)];
-        {tcp_closed, _} = Message -> [Message];
-        nothing -> [nothing];
-        Message -> [Message | deliveries(once, Socket)]
-    end;
-deliveries(two, Socket) ->
-    case message(Socket) of
-        {tcp_passive, _} = Message ->
-            _ = inet:setopts(Socket, [{active, 2}]),
-            [Message | deliveries(two, Socket)];
-        {tcp_closed, _} = Message -> [Message];
-        nothing -> [nothing];
-        Message -> [Message | deliveries(two, Socket)]
-    end.
-
-%% Up to the first error, and what the call after that says.
-received(Socket, Count) ->
-    case gen_tcp:recv(Socket, Count, ?DEADLINE) of
-        {ok, Packet} -> [{ok, Packet} | received(Socket, Count)];
-        {error, _} = Error -> [Error, gen_tcp:recv(Socket, Count, ?DEADLINE)]
-    end.
-
-messages(Socket) ->
-    case message(Socket) of
-        {tcp_closed, _} = Message -> [Message];
-        nothing -> [nothing];
-        Message -> [Message | messages(Socket)]
-    end.
-
-message(Socket) ->
-    receive
-        Message when element(1, Message) =:= Socket; element(2, Message) =:= Socket -> Message
-    after ?DEADLINE ->
-            nothing
-    end.
-
-%%% ---- the feeder ----
-
-feeder(Context) ->
-    spawn_link(fun() -> feeder_loop(Context) end).
-
-feeder_loop(Context) ->
-    receive
-        {feed, Receiver, Socket, Peer, Pieces} ->
-            ok = inet:setopts(Peer, [{nodelay, true}]),
-            ok = feed(Context, Receiver, Socket, Peer, Pieces, 0),
-            _ = gen_tcp:shutdown(Peer, write),
-            Receiver ! {fed, self()},
-            feeder_loop(Context);
-        stop ->
-            ok
-    end.
-
-%% A piece goes out when the one before has been read: it is in the kernel, the poller has gone round
-%% since, and the receiver has taken its messages and waits. A bad frame ends it.
-feed(_Context, _Receiver, _Socket, _Peer, [], _Sent) ->
-    ok;
-feed(Context, Receiver, Socket, Peer, [Piece | Pieces], Sent0) ->
-    Sent = Sent0 + byte_size(Piece),
-    case gen_tcp:send(Peer, Piece) of
-        ok when Pieces =:= [] ->
-            ok;
-        ok ->
-            rs_test:poll(fun() -> arrived(Socket, Sent) end),
-            ok = rs_test:barrier(Context),
-            rs_test:poll(fun() -> waits(Receiver) end),
-            feed(Context, Receiver, Socket, Peer, Pieces, Sent);
-        {error, _} ->
-            ok
-    end.
-
-%% struct tcp_info of linux/tcp.h; nothing comes to a socket that is closed.
-arrived(Socket, Count) ->
-    case inet:getopts(Socket, [{raw, 6, 11, 200}]) of
-        {ok, [{raw, 6, 11, <<_:128/binary, Received:64/native, _/binary>>}]} -> Received >= Count;
-        _ -> true
-    end.
-
-waits(Receiver) ->
-    case process_info(Receiver, [status, message_queue_len]) of
-        [{status, waiting}, {message_queue_len, 0}] -> true;
-        _ -> false
-    end.
-
 %%% ---- records built by hand ----
 
 %% A record as its specification draws it is one frame, whole, with the padding of FastCGI cut.
-records_of_the_specifications(Config) ->
-    {_, Rs} = Both = start(Config),
+records_of_the_specifications(_Config) ->
+    {_, Rs} = Both = start(),
     [begin
          Wire = <<Record/binary, Record/binary>>,
          [Twice = run(Rs, passive, [{packet, Type}], Pieces)
           || Twice <- [[{ok, Delivered}, {ok, Delivered}, {error, closed}, {error, enotconn}]],
-             Pieces <- [[Wire], bytes(Wire), [binary:part(Record, 0, byte_size(Record) - 1), <<(binary:last(Record)), Record/binary>>]]]
+             Pieces <- cuts(Wire)]
      end || {Type, Record, Delivered} <- [giop(0), giop(1), tpkt(), fast_cgi()]],
     stop(Both).
 
-%% CORBA 3.4 part 2, 9.4.1 and 9.4.2.1: GIOP 1.0 Request. Header: magic, version, byte order (0 big,
+%% CORBA 3.3 part 2, 9.4.1 and 9.4.2.1: GIOP 1.0 Request. Header: magic, version, byte order (0 big,
 %% 1 little), message type 0 (Request), size of what follows. Body: no service contexts, request_id,
 %% response_expected, object_key, operation, no principal; each sequence and string padded to 4 bytes.
 giop(0) ->
@@ -451,8 +289,8 @@ fast_cgi() ->
     {fcgi, <<Header/binary, Content/binary, 0:Padding/unit:8>>, <<Header/binary, Content/binary>>}.
 
 %% Under `{deliver, port}` a passive recv is answered, with what it returns without. (The driver's never is.)
-passive_deliver_port(Config) ->
-    {_, Rs} = Both = start(Config),
+passive_deliver_port(_Config) ->
+    {_, Rs} = Both = start(),
     [begin
          Options = [Shape, {packet, Type}, {header, 2}],
          Expected = run(Rs, passive, Options, [Wire]),
@@ -584,7 +422,7 @@ refused(Context) ->
 send_all(Pairs, Data, Total, Context) ->
     [begin
          ok = gen_tcp:send(Peer, Data),
-         rs_test:poll(fun() -> arrived(Socket, Total) end)
+         rs_test:arrived(Socket, Total)
      end || {_, {Socket, Peer}} <- Pairs],
     rs_test:barrier(Context).
 
