@@ -14,7 +14,7 @@
          type_tpkt/1, type_line/1, type_http/1, type_httph/1, type_http_bin/1, type_httph_bin/1,
          type_ssl_tls/1]).
 -export([differing_streams_are_seen/1, records_of_the_specifications/1, passive_deliver_port/1,
-         sending/1, sending_large/1, promised_bytes_cost_nothing/1]).
+         buffer_below_a_header/1, sending/1, sending_large/1, promised_bytes_cost_nothing/1]).
 
 -import(rs_wire, [start/0, stop/1, run/4, cuts/1, bytes/1, slow/1]).
 
@@ -26,8 +26,8 @@ suite() ->
     [{timetrap, {minutes, 10}}].
 
 all() ->
-    [differing_streams_are_seen, {group, types}, records_of_the_specifications, passive_deliver_port, sending,
-     sending_large, promised_bytes_cost_nothing].
+    [differing_streams_are_seen, {group, types}, records_of_the_specifications, passive_deliver_port,
+     buffer_below_a_header, sending, sending_large, promised_bytes_cost_nothing].
 
 %% In parallel: most of the time is spent waiting for pieces to arrive.
 groups() ->
@@ -299,6 +299,18 @@ passive_deliver_port(_Config) ->
      end || Type <- [1, 2, 4, sunrm, asn1, cdr, fcgi, tpkt, line],
             Shape <- [list, binary],
             Wire <- [iolist_to_binary(good(Type))]],
+    stop(Both).
+
+%% A buffer smaller than the header does not matter to a type with a length. (The driver takes no frame then.)
+buffer_below_a_header(_Config) ->
+    {Driver, Rs} = Both = start(),
+    [begin
+         Wire = iolist_to_binary(good(Type)),
+         Small = [{packet, Type}, {buffer, header_size(Type) - 1}],
+         [{error, emsgsize} | _] = run(Driver, passive, Small, [Wire]),
+         Expected = run(Driver, passive, [{packet, Type}], [Wire]),
+         [Expected = run(Rs, passive, Small, Pieces) || Pieces <- [[Wire], bytes(Wire)]]
+     end || Type <- [2, 4, sunrm, asn1, cdr, fcgi, tpkt, ssl_tls]],
     stop(Both).
 
 %%% ---- sending ----
