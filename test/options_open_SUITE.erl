@@ -38,8 +38,6 @@ exceptions() ->
       end},
      {"A bad option in `inet_default_listen_options` is `exit(badarg)`, as in `inet_default_connect_options`.",
       fun({bad_to_listen, _}, {{error, einval}, []}, Rs) -> Rs =:= {{raised, exit, badarg}, []}; (_, _, _) -> false end},
-     {"`connect` with the descriptor of a connection is what the kernel says, which may be success.",
-      fun({fd, connected, []}, {{{error, eisconn}, true}, []}, {{connected, true}, []}) -> true; (_, _, _) -> false end},
      {"`{fd, N}` with a port and no address is `exit(badarg)`.",
       fun(fd_and_port, {{{raised, Class, {badmatch, 4711}}, _}, []}, Rs) ->
               lists:member(Class, [exit, error]) andalso Rs =:= {{{raised, exit, badarg}, true}, []};

@@ -350,13 +350,18 @@ impl<H: Host> Endpoint<H> {
         cancelled
     }
 
-    /// A process that owned the socket or waited in accept has exited.
+    /// A process that owned the socket, or waited in accept or send, has exited.
     pub fn process_down(&self, pid: H::Pid) {
         let mut state = self.lock();
         if state.common.owner == pid {
             self.leave(&mut state);
-        } else if let Role::Listener(listener) = &mut state.role {
-            listener.forget(pid);
+        } else {
+            let low_watermark = state.common.settings.low_watermark;
+            match &mut state.role {
+                Role::Listener(listener) => listener.forget(pid),
+                Role::Stream(stream) => stream.forget_sender(pid, low_watermark),
+                Role::Connecting(_) | Role::Draining(_) | Role::Closed => {}
+            }
         }
         self.settle(&mut state);
     }

@@ -76,8 +76,9 @@ impl<H: Host> Endpoint<H> {
     /// The file of `pid` is out, or will not be: other senders go on.
     pub fn file_sent(&self, pid: H::Pid) {
         let mut state = self.lock();
+        let low_watermark = state.common.settings.low_watermark;
         if let Role::Stream(stream) = &mut state.role {
-            stream.end_file(pid);
+            stream.end_file(pid, low_watermark);
         }
         self.settle(&mut state);
     }
@@ -104,9 +105,8 @@ impl<H: Host> Stream<H> {
     }
 
     /// Lets other senders go on if `pid` was sending a file.
-    fn end_file(&mut self, pid: H::Pid) {
-        if self.file_sender.take_if(|sender| *sender == pid).is_some() && !self.writer.is_busy() {
-            self.wake_senders(|_| true);
-        }
+    fn end_file(&mut self, pid: H::Pid, low_watermark: u32) {
+        self.file_sender.take_if(|sender| *sender == pid);
+        self.release_senders(low_watermark);
     }
 }

@@ -111,6 +111,10 @@ impl<H: Host> Endpoint<H> {
             settings,
             tell_passive,
         } = spec.open(Active::Always)?;
+        // An fd that is connected already may look as if this connect had done it.
+        if matches!(spec.source, Source::Fd(_)) && socket.peer_addr().is_ok() {
+            return Err(Failure::Posix(libc::EISCONN));
+        }
         let (role, call) = match connect(&socket, address)? {
             true => (Role::Stream(Stream::new(socket)), Call::Done(())),
             false => {

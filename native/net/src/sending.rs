@@ -54,7 +54,11 @@ impl<H: Host> Endpoint<H> {
         let mut state = self.lock();
         let (mut context, role) = self.split(&mut state);
         let sent = match role {
-            Role::Stream(stream) => stream.send(&mut context, data, force),
+            Role::Stream(stream) => {
+                let sent = stream.send(&mut context, pid, data, force);
+                stream.release_senders(context.common.settings.low_watermark);
+                sent
+            }
             Role::Closed | Role::Draining(_) => Sent::Failed(Failure::Closed),
             Role::Connecting(_) | Role::Listener(_) => Sent::Failed(Failure::Posix(libc::ENOTCONN)),
         };
@@ -102,7 +106,7 @@ impl<H: Host> Endpoint<H> {
         let waited = stream.cancel(pid, tag);
         if waited {
             stream.writer.release();
-            stream.wake_senders(|sender| !sender.queued);
+            stream.release_senders(context.common.settings.low_watermark);
             if close {
                 stream.close_after_timeout(&mut context);
             }
@@ -131,6 +135,7 @@ impl<H: Host> Stream<H> {
     fn send(
         &mut self,
         context: &mut Context<'_, H>,
+        pid: H::Pid,
         data: &dyn Outgoing<H::Kept>,
         force: bool,
     ) -> Sent {
@@ -154,9 +159,10 @@ impl<H: Host> Stream<H> {
             close: settings.send_timeout_close,
         };
         let (busy, later) = (wait(false), wait(true));
-        if (self.writer.is_busy() || self.file_sender.is_some()) && !force {
+        if self.is_barred(pid) && !force {
             return busy;
         }
+        self.turn.take_if(|turn| *turn == pid);
         let body = data.pieces().iter().map(|piece| piece.len()).sum();
         let header = settings.framing.packet.header(body);
         let header = header.as_slice();
@@ -255,44 +261,79 @@ impl<H: Host> Stream<H> {
         }
         if self.writer.queued() <= low_watermark as usize {
             self.writer.release();
-            let file = self.file_sender.is_some();
-            self.wake_senders(|sender| sender.queued || !file);
         }
+        self.release_senders(low_watermark);
         Ok(())
+    }
+
+    /// Whether a send of `pid` has to wait before its data may be queued.
+    fn is_barred(&self, pid: H::Pid) -> bool {
+        self.writer.is_busy()
+            || self.file_sender.is_some()
+            || match self.turn {
+                Some(turn) => turn != pid,
+                None => self.senders.iter().any(|sender| !sender.queued),
+            }
     }
 
     fn await_send(&mut self, waiter: Waiter<H>, queued: bool) -> Call<()> {
         match &mut self.link {
-            Link::Open(_) | Link::InputEnded(_)
-                if self.writer.is_busy() || (!queued && self.file_sender.is_some()) =>
-            {
-                self.senders.push(Sender { waiter, queued });
-                Call::Wait
-            }
-            Link::Open(_) | Link::InputEnded(_) => Call::Done(()),
+            Link::Open(_) | Link::InputEnded(_) => {}
             Link::Husk(husk) => {
                 let failure = husk.send.take();
-                Call::Failed(failure.unwrap_or(Failure::Posix(libc::ENOTCONN)))
+                return Call::Failed(failure.unwrap_or(Failure::Posix(libc::ENOTCONN)));
             }
-            Link::Over(..) => Call::Failed(Failure::Closed),
+            Link::Over(..) => return Call::Failed(Failure::Closed),
         }
+        let waits = match queued {
+            true => self.writer.is_busy(),
+            false => self.is_barred(waiter.pid),
+        };
+        if !waits {
+            return Call::Done(());
+        }
+        // Who had the turn and found the queue long again is still the first.
+        match self.turn.take_if(|turn| *turn == waiter.pid) {
+            Some(_) => self.senders.insert(0, Sender { waiter, queued }),
+            None => self.senders.push(Sender { waiter, queued }),
+        }
+        Call::Wait
     }
 
-    /// Answers the senders that `go_on`, in the order in which they came.
-    pub(crate) fn wake_senders(&mut self, go_on: impl Fn(&Sender<H>) -> bool) {
+    /// Answers the senders that go on: those whose data is queued when the queue is short,
+    /// and of the others the first one. The next one is answered when that one has sent.
+    pub(crate) fn release_senders(&mut self, low_watermark: u32) {
         if self.senders.is_empty() {
             return;
         }
-        let (woken, waiting) = self.senders.drain(..).partition::<Vec<_>, _>(go_on);
-        self.senders = waiting;
-        for sender in woken {
-            let reply = if sender.queued {
-                Reply::Done
-            } else {
-                Reply::Ready
-            };
-            sender.waiter.answer(reply);
+        if self.writer.queued() <= low_watermark as usize {
+            let (queued, waiting) = self
+                .senders
+                .drain(..)
+                .partition::<Vec<_>, _>(|sender| sender.queued);
+            self.senders = waiting;
+            for sender in queued {
+                sender.waiter.answer(Reply::Done);
+            }
         }
+        while self.turn.is_none()
+            && !self.writer.is_busy()
+            && self.file_sender.is_none()
+            && let Some(first) = self.senders.iter().position(|sender| !sender.queued)
+        {
+            let Waiter { pid, tag } = self.senders.remove(first).waiter;
+            if H::reply(pid, tag, Reply::Ready) {
+                self.turn = Some(pid);
+            }
+        }
+    }
+
+    /// A process that may have waited in send has exited.
+    pub(crate) fn forget_sender(&mut self, pid: H::Pid, low_watermark: u32) {
+        self.turn.take_if(|turn| *turn == pid);
+        self.senders
+            .retain(|sender| sender.queued || sender.waiter.pid != pid);
+        self.release_senders(low_watermark);
     }
 
     fn shut_down(&mut self, context: &mut Context<'_, H>, how: Shutdown) -> Result<(), Failure> {

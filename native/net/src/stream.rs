@@ -106,6 +106,8 @@ pub(crate) struct Stream<H: Host> {
     pub(crate) senders: Vec<Sender<H>>,
     /// Who waits until nothing is queued: in close, or in sendfile, for room too.
     pub(crate) drained: Vec<Waiter<H>>,
+    /// The waiting sender that was told to come: the others are behind it.
+    pub(crate) turn: Option<H::Pid>,
     /// Who sends a file: the others wait.
     pub(crate) file_sender: Option<H::Pid>,
     /// A shutdown that waits for the queued output.
@@ -167,6 +169,7 @@ impl<H: Host> Stream<H> {
             receiver: None,
             senders: Vec::new(),
             drained: Vec::new(),
+            turn: None,
             file_sender: None,
             shutdown: None,
             told_closed: false,
@@ -450,6 +453,7 @@ impl<H: Host> Stream<H> {
         for waiter in self.drained.drain(..) {
             waiter.answer(Reply::Ready);
         }
+        self.turn = None;
         let any = !self.senders.is_empty();
         for sender in self.senders.drain(..) {
             sender

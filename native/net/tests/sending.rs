@@ -118,15 +118,35 @@ fn senders_wait_between_the_watermarks() {
     }
     assert!(peer.read(MUCH) == *data.0[0]);
     assert_eq!(owner.reply(first_wait), Reply::Done);
+    // One at a time: the third one's turn comes when the second has sent.
     assert_eq!(second.reply(second_wait), Reply::Ready);
-    assert_eq!(third.reply(third_wait), Reply::Ready);
+    assert_eq!(third.messages(), []);
     second.send(&socket, &bytes(b"second")).unwrap();
+    assert_eq!(third.reply(third_wait), Reply::Ready);
     third.send(&socket, &bytes(b"third")).unwrap();
     assert_eq!(peer.read(16), b"firstsecondthird");
     rig.settle();
     for process in [&owner, &second, &third] {
         assert_eq!(process.messages(), []);
     }
+}
+
+/// A sender that was called and dies before it has sent leaves its turn to the next.
+#[test]
+fn a_called_sender_may_not_come() {
+    let rig = Rig::new();
+    let (owner, second, third) = (Process::spawn(), Process::spawn(), Process::spawn());
+    let (socket, mut peer, data) = stuck(&rig, Family::Inet, &owner);
+    wait_to_send(&owner, &socket, b"first", true);
+    let second_wait = wait_to_send(&second, &socket, b"second", false);
+    let third_wait = wait_to_send(&third, &socket, b"third", false);
+    assert!(peer.read(MUCH) == *data.0[0]);
+    assert_eq!(second.reply(second_wait), Reply::Ready);
+    second.die();
+    socket.process_down(second.pid);
+    assert_eq!(third.reply(third_wait), Reply::Ready);
+    third.send(&socket, &bytes(b"third")).unwrap();
+    assert_eq!(peer.read(10), b"firstthird");
 }
 
 /// Senders go on at the low watermark, and not before.

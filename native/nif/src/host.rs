@@ -27,7 +27,7 @@ impl Resource for Socket {
     /// The VM calls this without any of our locks held.
     fn down<'a>(&'a self, _env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
         let pid = Pid::from(pid);
-        self.host().acceptors.lock().remove(&pid);
+        self.host().waiters.lock().remove(&pid);
         self.process_down(pid);
     }
 }
@@ -74,13 +74,13 @@ impl Handle {
         }
     }
 
-    /// Watches a process that waits in accept, once in its life.
-    pub(crate) fn watch_acceptor(&self, env: Env<'_>, acceptor: Pid) {
-        if self.owner() == acceptor || !self.host().acceptors.lock().insert(acceptor) {
+    /// Watches a process that waits for its turn in accept or send, once in its life.
+    pub(crate) fn watch_waiter(&self, env: Env<'_>, waiter: Pid) {
+        if self.owner() == waiter || !self.host().waiters.lock().insert(waiter) {
             return;
         }
-        if env.monitor(&self.0, acceptor.local()).is_none() {
-            self.process_down(acceptor);
+        if env.monitor(&self.0, waiter.local()).is_none() {
+            self.process_down(waiter);
         }
     }
 }
@@ -91,8 +91,8 @@ pub(crate) struct Beam {
     /// The resource, from its making on.
     object: AtomicPtr<c_void>,
     owner: Mutex<Option<Monitor>>,
-    /// The processes that were watched for waiting in accept, and still live.
-    acceptors: Mutex<HashSet<Pid>>,
+    /// The processes that were watched for waiting, and still live.
+    waiters: Mutex<HashSet<Pid>>,
 }
 
 impl Beam {

@@ -133,7 +133,7 @@ fn accept<'a>(
     Ok(match listener.accept(pid, || Tag::new(reference)) {
         Call::Done(handle) => opened(env, handle, pid, atoms::ok()),
         Call::Wait => {
-            Handle(listener).watch_acceptor(env, pid);
+            Handle(listener).watch_waiter(env, pid);
             atoms::wait().encode(env)
         }
         Call::Failed(failure) => error(env, failure),
@@ -201,14 +201,16 @@ fn send<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>, force: bool) -> Ni
 #[rustler::nif]
 fn await_send<'a>(
     env: Env<'a>,
-    socket: &'a Socket,
+    socket: ResourceArc<Socket>,
     reference: Ref<'a>,
     queued: bool,
 ) -> NifResult<Term<'a>> {
-    Ok(waited(
-        env,
-        socket.await_send(Pid::caller(env), Tag::new(reference), queued),
-    ))
+    let pid = Pid::caller(env);
+    let call = socket.await_send(pid, Tag::new(reference), queued);
+    if matches!(call, Call::Wait) && !queued {
+        Handle(socket).watch_waiter(env, pid);
+    }
+    Ok(waited(env, call))
 }
 
 #[rustler::nif]
