@@ -84,7 +84,7 @@ differing_streams_are_seen(_Config) ->
     [{ok, <<"ab">>}, {error, closed}, {error, enotconn}] = One,
     One = run(Rs, passive, [{packet, 1}], [<<2>>, <<"ab">>]),
     [{ok, <<"ac">>} | _] = run(Rs, passive, [{packet, 1}], [<<2>>, <<"ac">>]),
-    [{tcp, {socket, 1}, "ab"}, {tcp_closed, {socket, 1}}] = run(Rs, always, [list, {packet, 1}], [<<2, "ab">>]),
+    [{tcp, socket, "ab"}, {tcp_closed, socket}] = run(Rs, always, [list, {packet, 1}], [<<2, "ab">>]),
     stop(Both).
 
 %%% ---- streams ----
@@ -109,7 +109,10 @@ row(Type, {Name, Options0, Frames, Count}, Mode, {Driver, Rs}) ->
     Here = {Type, Name, Mode},
     %% The stream is what the row claims it is, whoever reads it.
     {Here, Count} = {Here, length([packet || Delivery <- Expected, is_packet(Delivery)])},
-    {Here, Expected} = {Here, run(Driver, Mode, Options, slow(Wire))},
+    case run(Driver, Mode, Options, slow(Wire)) of
+        Expected -> ok;
+        Slow -> ct:fail({Here, {options, Options}, {driver, Expected}, {driver_in_pieces, Slow}})
+    end,
     Cuts = cuts(Wire),
     [case run(Rs, Mode, Options, Pieces) of
          Expected -> ok;
@@ -172,7 +175,8 @@ own_rows(asn1) ->
     [{"long tags and lengths", [binary],
       [<<16#1f, 16#81, 1, 2, "ab">>, <<16#30, 16#81, 3, "abc">>, <<16#30, 16#84, 1:32, "x">>, <<16#30, 16#80>>], 4}];
 own_rows(4) ->
-    [{"largest length", [binary], [<<2:32, "ok">>, <<16#7ffffffb:32, "never ends">>], 1},
+    %% (Behind another frame OTP 29's driver takes this one only if it comes in a piece of its own.)
+    [{"largest length", [binary], [<<16#7ffffffb:32, "never ends">>], 0},
      {"length just too large", [binary], [<<2:32, "ok">>, <<16#7ffffffc:32, "bad">>], 1}];
 own_rows(cdr) ->
     [{"both byte orders", [binary],
@@ -390,6 +394,7 @@ promised_bytes_cost_nothing(_Config) ->
         true = Grown(resident, Before, Promised) < 8,
         %% A single promise kept would be 2048.
         true = Grown(reserved, Before, Promised) < 512,
+        true = Grown(reserved, Promised, Arrived) < 512,
         %% A vector grows by doubling at most.
         true = Grown(resident, Promised, Arrived) < 50 * 3,
         true = Grown(resident, Promised, Arrived) > 50 * 0.9,
@@ -414,7 +419,9 @@ promises() ->
     Readers = [rs_test:async_owner(Socket, fun() -> gen_tcp:recv(Socket, 0) end) || {passive, {Socket, _}} <- Pairs],
     [rs_test:blocked(Reader) || Reader <- Readers],
     Before = memory(),
-    send_all(Pairs, <<16#7ffffffb:32, "beginning">>, 5 + 13, Context),
+    %% The length is known when the beginning of the body comes.
+    send_all(Pairs, <<16#7ffffffb:32>>, 5 + 4, Context),
+    send_all(Pairs, <<"beginning">>, 5 + 13, Context),
     Promised = memory(),
     send_all(Pairs, binary:copy(<<"m">>, 1024 * 1024), 5 + 13 + 1024 * 1024, Context),
     Arrived = memory(),
