@@ -3,16 +3,19 @@
 
 -export([suite/0, all/0, groups/0, init_per_group/2, end_per_group/2]).
 -export([accepts/1, close_wakes_everyone/1, timeout_loses_nothing/1, first_come_first_served/1, timeouts_in_order/1,
-         killed_acceptors_are_forgotten/1, waiting_is_told_by_info/1, timeouts_racing_arrivals/1, a_thousand_acceptors/1,
+         killed_acceptors_are_forgotten/1, waiting_is_told_by_info/1, timeouts_racing_arrivals/1,
+         a_thousand_acceptors/1,
          accepting_process_owns/1, options_are_taken_over/1, listener_stays_usable/1, closed_before_accept/1,
          bad_listen/1, out_of_descriptors/1, owner_of_the_listener_dies/1]).
 
--import(rs_test, [context/1, options/2, listen/2, connect/3, accept/1, attempt/1, poll/1, mailbox/0, async/1, blocked/1, await/1, kill/1]).
+-import(rs_test, [context/1, options/2, listen/2, connect/3, accept/1, attempt/1, poll/1, mailbox/0, async/1,
+                  blocked/1, await/1, kill/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
 groups() ->
-    rs_test:groups_of([timeouts_in_order, killed_acceptors_are_forgotten, waiting_is_told_by_info, timeouts_racing_arrivals,
+    rs_test:groups_of([timeouts_in_order, killed_acceptors_are_forgotten, waiting_is_told_by_info,
+                       timeouts_racing_arrivals,
                        a_thousand_acceptors, accepting_process_owns, options_are_taken_over, listener_stays_usable,
                        closed_before_accept, bad_listen, out_of_descriptors, owner_of_the_listener_dies],
                       [accepts, close_wakes_everyone, timeout_loses_nothing, first_come_first_served]).
@@ -84,12 +87,17 @@ first_come_first_served(Config) ->
     3 = length(Peers),
     ok.
 
-%% Timeouts end in the order of their times, whatever the order of the calls.
+%% Timeouts end in the order of their times, not in that of the calls.
 timeouts_in_order(Config) ->
     Listen = listen(context(Config), []),
     Self = self(),
-    [blocked(async(fun() -> Self ! {Time, gen_tcp:accept(Listen, Time)} end)) || Time <- [300, 100, 400, 200]],
-    [{100, {error, timeout}}, {200, {error, timeout}}, {300, {error, timeout}}, {400, {error, timeout}}] = rs_test:next_n(4),
+    Acceptors = [async(fun() ->
+                               receive go -> ok end,
+                               Self ! {Time, gen_tcp:accept(Listen, Time)}
+                       end) || Time <- [900, 300, 1200, 600]],
+    [rs_test:pid_of(Acceptor) ! go || Acceptor <- Acceptors],
+    [{300, {error, timeout}}, {600, {error, timeout}}, {900, {error, timeout}}, {1200, {error, timeout}}] =
+        rs_test:next_n(4),
     ok.
 
 %% A killed acceptor costs nothing: it is no longer counted, and the next one gets the connection.
@@ -189,9 +197,12 @@ accepting_process_owns(Config) ->
 %% An accepted socket has the listener's present options, and keeps its own afterwards.
 options_are_taken_over(Config) ->
     C = context(Config),
-    Options = [{active, 5}, {packet, 2}, {header, 1}, {mode, list}, {packet_size, 99}, {exit_on_close, false}, {send_timeout, 123},
-               {send_timeout_close, true}, {high_watermark, 20000}, {low_watermark, 10000}, {nodelay, true}, {keepalive, true},
-               {linger, {true, 3}}, {delay_send, true}, {priority, 5}, {tos, 32}, {show_econnreset, true}, {buffer, 2345}],
+    Options = [{active, 5}, {packet, 2}, {header, 1}, {mode, list}, {packet_size, 99}, {exit_on_close, false},
+               {send_timeout, 123},
+               {send_timeout_close, true}, {high_watermark, 20000}, {low_watermark, 10000}, {nodelay, true},
+               {keepalive, true},
+               {linger, {true, 3}}, {delay_send, true}, {priority, 5}, {tos, 32}, {show_econnreset, true},
+               {buffer, 2345}],
     Names = [Name || {Name, _} <- Options],
     Listen = listen(C, Options),
     _First = peer(C, Listen),
@@ -232,7 +243,8 @@ closed_before_accept(Config) ->
 bad_listen(Config) ->
     C = context(Config),
     Listen = fun(Port, Options) -> attempt(fun() -> gen_tcp:listen(Port, options(C, Options)) end) end,
-    [{raised, exit, badarg} = Listen(0, [Option]) || Option <- [foo, {packet, 3}, {active, -32769}, {line_delimiter, $x}, {ip, {1, 2, 3}}, {port, 65536}]],
+    [{raised, exit, badarg} = Listen(0, [Option])
+     || Option <- [foo, {packet, 3}, {active, -32769}, {line_delimiter, $x}, {ip, {1, 2, 3}}, {port, 65536}]],
     {raised, exit, badarg} = Listen(65536, []),
     {raised, error, function_clause} = Listen("80", []),
     {error, eaddrnotavail} = Listen(0, [{ip, {192, 0, 2, 1}}]),

@@ -7,12 +7,14 @@
          closed_comes_once/1, half_closed/1, bad_frame/1, closed_while_passive/1, frames_and_lists/1, http_items/1,
          deliver_port/1, burst_then_close/1, slow_bytes/1]).
 
--import(rs_test, [context/1, client/2, server/2, next/0, next_n/1, until_closed/1, collect/2, mailbox/0, barrier/1, poll/1]).
+-import(rs_test, [context/1, client/2, server/2, next/0, next_n/1, until_closed/1, collect/2, mailbox/0, barrier/1,
+                  poll/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
 groups() ->
-    rs_test:groups_of([rearm_delivers_at_once, nothing_after_passive, any_process_arms, mode_changes_lose_nothing, counts_add_up,
+    rs_test:groups_of([rearm_delivers_at_once, nothing_after_passive, any_process_arms, mode_changes_lose_nothing,
+                       counts_add_up,
                        reset_is_told, closed_comes_once, half_closed, bad_frame, closed_while_passive, frames_and_lists,
                        http_items, deliver_port, burst_then_close, slow_bytes],
                       [all_of_a_stream, one_at_a_time, so_many_and_passive, closed_after_data]).
@@ -66,7 +68,8 @@ closed_after_data(Config) ->
          {Socket, Peer} = client(C, [{packet, 1}, {active, Mode}]),
          ok = gen_tcp:send(Peer, <<1, "a", 1, "b", 1, "c">>),
          ok = gen_tcp:close(Peer),
-         [{tcp, Socket, <<"a">>}, {tcp, Socket, <<"b">>}, {tcp, Socket, <<"c">>}, {tcp_closed, Socket}] = rearmed(Socket, Mode)
+         [{tcp, Socket, <<"a">>}, {tcp, Socket, <<"b">>}, {tcp, Socket, <<"c">>},
+          {tcp_closed, Socket}] = rearmed(Socket, Mode)
      end || Mode <- [true, once, 1, 2, 3, 10]],
     ok.
 
@@ -301,7 +304,8 @@ http_items(Config) ->
     ok = gen_tcp:send(Peer, "PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"),
     {http, Socket, {http_request, 'PUT', {abs_path, <<"/x">>}, {1, 1}}} = next(),
     ok = inet:setopts(Socket, [{active, 3}]),
-    [{http, Socket, {http_header, 14, 'Host', _, <<"h">>}}, {http, Socket, {http_header, 38, 'Content-Length', _, <<"4">>}},
+    [{http, Socket, {http_header, 14, 'Host', _, <<"h">>}},
+     {http, Socket, {http_header, 38, 'Content-Length', _, <<"4">>}},
      {http, Socket, http_eoh}, {tcp_passive, Socket}] = next_n(4),
     ok = inet:setopts(Socket, [{packet, raw}, {active, once}]),
     {tcp, Socket, <<"body">>} = next(),

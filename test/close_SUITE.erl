@@ -2,18 +2,23 @@
 -module(close_SUITE).
 
 -export([suite/0, all/0, groups/0, init_per_group/2, end_per_group/2]).
--export([peer_sees_the_end/1, close_twice/1, queue_is_sent/1, shutdown_write/1, wakes_every_waiter/1, descriptor_is_freed/1,
-         linger_zero/1, linger_zero_drops_the_queue/1, linger_gives_up/1, gives_up_without_progress/1, works_while_closing/1,
+-export([peer_sees_the_end/1, close_twice/1, queue_is_sent/1, shutdown_write/1, wakes_every_waiter/1,
+         descriptor_is_freed/1,
+         linger_zero/1, linger_zero_drops_the_queue/1, linger_gives_up/1, gives_up_without_progress/1,
+         works_while_closing/1,
          other_process_closes/1, shutdown_is_postponed/1, shutdown_read/1, shutdown_both/1, shutdown_errors/1,
-         half_close_by_the_peer/1, husk/1, gone/1, own_mailbox/1, port_is_free_again/1, races/1, peer_closes_and_resets_at_once/1]).
+         half_close_by_the_peer/1, husk/1, gone/1, own_mailbox/1, port_is_free_again/1, races/1,
+         peer_closes_and_resets_at_once/1]).
 
--import(rs_test, [context/1, client/2, server/2, listen/2, next/0, mailbox/0, until_closed/1, async/1, blocked/1, await/1,
+-import(rs_test, [context/1, client/2, server/2, listen/2, next/0, mailbox/0, until_closed/1, async/1, blocked/1,
+                  await/1,
                   poll/1, barrier/1, fill/1, drain/2, read_all/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
 groups() ->
-    rs_test:groups_of([wakes_every_waiter, descriptor_is_freed, linger_zero, linger_zero_drops_the_queue, linger_gives_up,
+    rs_test:groups_of([wakes_every_waiter, descriptor_is_freed, linger_zero, linger_zero_drops_the_queue,
+                       linger_gives_up,
                        gives_up_without_progress, works_while_closing, other_process_closes, shutdown_is_postponed,
                        shutdown_read, shutdown_both, shutdown_errors, half_close_by_the_peer, husk, gone, own_mailbox,
                        port_is_free_again, races, peer_closes_and_resets_at_once],
@@ -235,10 +240,12 @@ gone(Config) ->
     {Socket, _Peer} = client(context(Config), []),
     ok = gen_tcp:close(Socket),
     [{error, closed} = Call(Socket)
-     || Call <- [fun(S) -> gen_tcp:send(S, "x") end, fun(S) -> gen_tcp:recv(S, 0) end, fun(S) -> gen_tcp:shutdown(S, write) end,
-                 fun gen_tcp:accept/1, fun(S) -> gen_tcp:controlling_process(S, self()) end, fun(S) -> gen_tcp:unrecv(S, "x") end]],
+     || Call <- [fun(S) -> gen_tcp:send(S, "x") end, fun(S) -> gen_tcp:recv(S, 0) end,
+                 fun(S) -> gen_tcp:shutdown(S, write) end, fun gen_tcp:accept/1,
+                 fun(S) -> gen_tcp:controlling_process(S, self()) end, fun(S) -> gen_tcp:unrecv(S, "x") end]],
     [{error, einval} = Call(Socket)
-     || Call <- [fun(S) -> inet:setopts(S, []) end, fun(S) -> inet:getopts(S, []) end, fun inet:getstat/1, fun inet:sockname/1,
+     || Call <- [fun(S) -> inet:setopts(S, []) end, fun(S) -> inet:getopts(S, []) end, fun inet:getstat/1,
+                 fun inet:sockname/1,
                  fun inet:peername/1, fun inet:port/1]],
     ok.
 
@@ -271,7 +278,8 @@ races(Config) ->
     Before = rs_test:socket_fds(),
     [begin
          {Socket, Peer} = client(C, []),
-         Calls = [fun() -> gen_tcp:recv(Socket, 0) end, fun() -> gen_tcp:send(Socket, "x") end, fun() -> gen_tcp:close(Socket) end,
+         Calls = [fun() -> gen_tcp:recv(Socket, 0) end, fun() -> gen_tcp:send(Socket, "x") end,
+                  fun() -> gen_tcp:close(Socket) end,
                   fun() -> inet:setopts(Socket, [{active, once}]) end, fun() -> gen_tcp:close(Socket) end,
                   fun() -> gen_tcp:shutdown(Socket, read_write) end, fun() -> gen_tcp:recv(Socket, 5, 100) end],
          Running = [async(Call) || Call <- Calls],

@@ -12,7 +12,8 @@
 suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
 groups() ->
-    rs_test:groups_of([data_before_connect_returns, every_address_is_tried, last_error_counts, unknown_host, wrong_family,
+    rs_test:groups_of([data_before_connect_returns, every_address_is_tried, last_error_counts, unknown_host,
+                       wrong_family,
                        bind_first, self_connect, timeout_is_kept, timeout_leaves_nothing, timeouts_racing_arrivals,
                        killed_connector, bad_arguments, bad_options, map_address, many_at_once],
                       [talks, names_of_both_ends, nobody_listens, socket_term_is_one]).
@@ -138,7 +139,8 @@ bind_first(Config) ->
 self_connect(Config) ->
     C = context(Config),
     Port = rs_test:unused_port(C),
-    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, options(C, [binary, {active, false}, {ip, {127, 0, 0, 1}}, {port, Port}])),
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port,
+                                   options(C, [binary, {active, false}, {ip, {127, 0, 0, 1}}, {port, Port}])),
     ok = gen_tcp:send(Socket, "myself"),
     {ok, <<"myself">>} = gen_tcp:recv(Socket, 6, 5000),
     ok.
@@ -180,7 +182,8 @@ timeouts_racing_arrivals(Config) ->
     {Address, Port} = address_of(Listen),
     ok = rs_test:barrier(C),
     Before = rs_test:fd_count(),
-    Results = [gen_tcp:connect(Address, Port, options(C, [binary, {active, true}]), Time) || Time <- lists:append(lists:duplicate(100, [0, 1, 2]))],
+    Results = [gen_tcp:connect(Address, Port, options(C, [binary, {active, true}]), Time)
+               || Time <- lists:append(lists:duplicate(100, [0, 1, 2]))],
     Connected = [Socket || {ok, Socket} <- Results],
     [] = [Other || Other <- Results, element(1, Other) =:= error, Other =/= {error, timeout}],
     %% Every accepted peer is either one of ours, or one given up, which sees the end.
@@ -212,7 +215,8 @@ killed_connector(Config) ->
     {Address, Port} = deaf(),
     ok = rs_test:barrier(C),
     Before = rs_test:fd_count(),
-    Connectors = [rs_test:blocked(rs_test:async(fun() -> gen_tcp:connect(Address, Port, options(C, [])) end)) || _ <- lists:seq(1, 20)],
+    Connectors = [rs_test:blocked(rs_test:async(fun() -> gen_tcp:connect(Address, Port, options(C, [])) end))
+                  || _ <- lists:seq(1, 20)],
     true = rs_test:fd_count() >= Before + 20,
     [ok = rs_test:kill(Connector) || Connector <- Connectors],
     poll(fun() -> rs_test:fd_count() =< Before end).
@@ -220,8 +224,10 @@ killed_connector(Config) ->
 %% Bad addresses, ports and timeouts raise what they raise with the driver.
 bad_arguments(Config) ->
     C = context(Config),
-    Connect = fun(Address, Port, Timeout) -> attempt(fun() -> gen_tcp:connect(Address, Port, options(C, []), Timeout) end) end,
-    [{raised, exit, badarg} = Connect(Address, 80, 1000) || Address <- [{1, 2, 3}, {256, 0, 0, 1}, <<"localhost">>, 42]],
+    Connect = fun(Address, Port, Timeout) ->
+        attempt(fun() -> gen_tcp:connect(Address, Port, options(C, []), Timeout) end) end,
+    [{raised, exit, badarg} = Connect(Address, 80, 1000)
+     || Address <- [{1, 2, 3}, {256, 0, 0, 1}, <<"localhost">>, 42]],
     [{raised, exit, function_clause} = Connect({127, 0, 0, 1}, Port, 1000) || Port <- [-1, 65536, "80"]],
     {raised, exit, badarg} = Connect({127, 0, 0, 1}, no_such_service, 1000),
     [{raised, error, badarg} = Connect({127, 0, 0, 1}, 1, Timeout) || Timeout <- [-1, foo, 1.5]],
@@ -233,7 +239,8 @@ bad_options(Config) ->
     Listen = listen(C#{backend := inet}, []),
     {Address, Port} = address_of(Listen),
     [{raised, exit, badarg} = attempt(fun() -> gen_tcp:connect(Address, Port, options(C, [Option]), 5000) end)
-     || Option <- [foo, {foo, 1}, {packet, 3}, {active, 32768}, {nodelay, 1}, {backlog, 5}, {ip, {1, 2, 3}}, {port, 65536}, {high_msgq_watermark, 0}]],
+     || Option <- [foo, {foo, 1}, {packet, 3}, {active, 32768}, {nodelay, 1}, {backlog, 5}, {ip, {1, 2, 3}},
+                   {port, 65536}, {high_msgq_watermark, 0}]],
     {error, timeout} = gen_tcp:accept(Listen, 0),
     ok.
 
@@ -242,7 +249,8 @@ map_address(Config) ->
     C = context(Config),
     Listen = listen(C#{backend := inet}, []),
     {Address, Port} = address_of(Listen),
-    {ok, Socket} = gen_tcp:connect(#{family => inet, addr => Address, port => Port}, options(C, [binary, {active, false}]), 5000),
+    {ok, Socket} = gen_tcp:connect(#{family => inet, addr => Address, port => Port},
+                                   options(C, [binary, {active, false}]), 5000),
     ok = gen_tcp:send(accept(Listen), "hello"),
     {ok, <<"hello">>} = gen_tcp:recv(Socket, 5, 5000),
     ok.

@@ -68,11 +68,20 @@ order() ->
       fun(C) ->
               Listen = listen(C, []),
               Self = self(),
-              [blocked(async(fun() -> Result = gen_tcp:accept(Listen, Time), Self ! {Time, Result} end)) || Time <- [120, 40, 80]],
+              Acceptors = [async(fun() ->
+                                         receive go -> ok end,
+                                         Self ! {Time, gen_tcp:accept(Listen, Time)}
+                                 end) || Time <- [900, 300, 600]],
+              [rs_test:pid_of(Acceptor) ! go || Acceptor <- Acceptors],
               rs_test:next_n(3)
       end},
      {"timeout 0 with a connection there",
-      fun(C) -> Listen = listen(C, []), _ = peer(C, Listen), {ok, _} = gen_tcp:accept(Listen, 0), gen_tcp:accept(Listen, 0) end},
+      fun(C) ->
+              Listen = listen(C, []),
+              _ = peer(C, Listen),
+              {ok, _} = gen_tcp:accept(Listen, 0),
+              gen_tcp:accept(Listen, 0)
+      end},
      {"timeout 0 while another waits",
       fun(C) -> Listen = listen(C, []), _ = acceptor(Listen), gen_tcp:accept(Listen, 0) end},
      {"timeouts leave no message and no connection behind",
@@ -170,7 +179,8 @@ inherited() ->
     ++ [{"an option set while the acceptor waits is taken over",
          fun(C) ->
                  Listen = listen(C, []),
-                 Acceptor = blocked(async(fun() -> inet:getopts(accept(Listen), [packet, nodelay, priority, exit_on_close]) end)),
+                 Acceptor = blocked(async(fun() -> inet:getopts(accept(Listen),
+                                                                [packet, nodelay, priority, exit_on_close]) end)),
                  ok = inet:setopts(Listen, [{packet, 4}, {nodelay, true}, {priority, 3}, {exit_on_close, false}]),
                  _ = peer(C, Listen),
                  await(Acceptor)
@@ -188,9 +198,12 @@ inherited() ->
 listening() ->
     [{"listen with the bad option " ++ lists:flatten(io_lib:format("~0p", [Option])),
       fun(C) -> attempt(fun() -> listened(gen_tcp:listen(0, options(C, [Option]))) end) end}
-     || Option <- [foo, {foo, 1}, {packet, 3}, {active, foo}, {active, -32769}, {nodelay, 1}, {line_delimiter, $x}, {dontroute, true},
-                   {nopush, true}, {mode, foo}, {header, -1}, {send_timeout, -1}, {linger, true}, {ip, {1, 2, 3}}, {ip, "127.0.0.1"},
-                   {port, 65536}, {port, -1}, {raw, 6, 1, foo}, {buffer, foo}, {high_msgq_watermark, 0}, {ttl, 0}, {reuseaddr, 1},
+     || Option <- [foo, {foo, 1}, {packet, 3}, {active, foo}, {active, -32769}, {nodelay, 1}, {line_delimiter, $x},
+                   {dontroute, true},
+                   {nopush, true}, {mode, foo}, {header, -1}, {send_timeout, -1}, {linger, true}, {ip, {1, 2, 3}},
+                   {ip, "127.0.0.1"},
+                   {port, 65536}, {port, -1}, {raw, 6, 1, foo}, {buffer, foo}, {high_msgq_watermark, 0}, {ttl, 0},
+                   {reuseaddr, 1},
                    {ip, {192, 0, 2, 1}}, {ipv6_v6only, 3}, 17]]
     ++ [{"listen on the bad port " ++ lists:flatten(io_lib:format("~0p", [Port])),
          fun(C) -> attempt(fun() -> listened(gen_tcp:listen(Port, options(C, []))) end) end}
@@ -203,11 +216,15 @@ listening() ->
                  {ok, Listen} = gen_tcp:listen(0, options(C, [{buffer, -5}, {priority, 6}, {low_watermark, 90000}])),
                  inet:getopts(Listen, [buffer, priority, high_watermark, low_watermark])
          end},
-        {"listen with options that are no list", fun(C) -> attempt(fun() -> gen_tcp:listen(0, options(C, foo)) end) end},
+        {"listen with options that are no list",
+         fun(C) ->
+                 attempt(fun() -> gen_tcp:listen(0, options(C, foo)) end)
+         end},
         {"listen where somebody listens",
          fun(C) ->
                  {_, Port} = address_of(listen(C, [])),
-                 [gen_tcp:listen(Port, options(C, [{ip, {127, 0, 0, 1}} | Options])) || Options <- [[], [{reuseaddr, true}]]]
+                 [gen_tcp:listen(Port, options(C, [{ip, {127, 0, 0, 1}} | Options]))
+                  || Options <- [[], [{reuseaddr, true}]]]
          end},
         {"listen on the port of the options",
          fun(C) ->
@@ -216,17 +233,25 @@ listening() ->
                  inet:port(Listen) =:= {ok, Port}
          end},
         {"listen on all addresses",
-         fun(C) -> {ok, Listen} = gen_tcp:listen(0, options(C, [])), {inet:sockname(Listen), inet:socknames(Listen)} end},
+         fun(C) ->
+                 {ok, Listen} = gen_tcp:listen(0, options(C, [])),
+                 {inet:sockname(Listen), inet:socknames(Listen)}
+         end},
         {"listen on all IPv6 addresses",
          fun(C) -> {ok, Listen} = gen_tcp:listen(0, options(C, [inet6])), inet:sockname(Listen) end},
         {"listen on an IPv6 address",
-         fun(C) -> {ok, Listen} = gen_tcp:listen(0, options(C, [{ip, {0, 0, 0, 0, 0, 0, 0, 1}}])), inet:sockname(Listen) end},
+         fun(C) ->
+                 {ok, Listen} = gen_tcp:listen(0, options(C, [{ip, {0, 0, 0, 0, 0, 0, 0, 1}}])),
+                 inet:sockname(Listen)
+         end},
         {"listen on local without an address", fun(C) -> gen_tcp:listen(0, options(C, [local])) end},
         {"listen on a local path, which stays after close",
          fun(C) ->
-                 Path = filename:join("/tmp", "gen_tcp_rs-" ++ os:getpid() ++ "-" ++ integer_to_list(erlang:unique_integer([positive]))),
+                 Unique = integer_to_list(erlang:unique_integer([positive])),
+                 Path = filename:join("/tmp", "gen_tcp_rs-" ++ os:getpid() ++ "-" ++ Unique),
                  {ok, Listen} = gen_tcp:listen(0, options(C, [{ifaddr, {local, Path}}])),
-                 Names = {inet:sockname(Listen) =:= {ok, {local, list_to_binary(Path)}}, inet:port(Listen) =:= {ok, list_to_binary(Path)}},
+                 Names = {inet:sockname(Listen) =:= {ok, {local, list_to_binary(Path)}},
+                          inet:port(Listen) =:= {ok, list_to_binary(Path)}},
                  ok = gen_tcp:close(Listen),
                  Again = gen_tcp:listen(0, options(C, [{ifaddr, {local, Path}}])),
                  Refused = gen_tcp:connect({local, Path}, 0, options(C, [])),
@@ -234,7 +259,10 @@ listening() ->
                  {Names, Again, Refused}
          end},
         {"a listener's counters and names",
-         fun(C) -> Listen = listen(C, []), {inet:getstat(Listen), inet:peername(Listen), inet:getopts(Listen, [active, mode, packet])} end}].
+         fun(C) ->
+                 Listen = listen(C, []),
+                 {inet:getstat(Listen), inet:peername(Listen), inet:getopts(Listen, [active, mode, packet])}
+         end}].
 
 listened({ok, Listen}) -> gen_tcp:close(Listen);
 listened(Other) -> Other.

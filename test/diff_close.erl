@@ -17,7 +17,12 @@ end_of(Peer) ->
 
 closing() ->
     [{"close with nothing queued", fun(C) -> {S, P} = client(C, []), {gen_tcp:close(S), end_of(P)} end},
-     {"close after a send", fun(C) -> {S, P} = client(C, []), ok = gen_tcp:send(S, "abc"), {gen_tcp:close(S), end_of(P)} end},
+     {"close after a send",
+      fun(C) ->
+              {S, P} = client(C, []),
+              ok = gen_tcp:send(S, "abc"),
+              {gen_tcp:close(S), end_of(P)}
+      end},
      {"close with unread input resets",
       fun(C) ->
               {Socket, Peer} = client(C, []),
@@ -187,9 +192,11 @@ shutdowns() ->
               ok = gen_tcp:send(Socket, "before"),
               First = gen_tcp:shutdown(Socket, How),
               {ok, <<"before">>} = gen_tcp:recv(Peer, 6),
-              {First, gen_tcp:shutdown(Socket, How), gen_tcp:recv(Socket, 0, 20), gen_tcp:recv(Peer, 0, 20), inet:peername(Socket)}
+              {First, gen_tcp:shutdown(Socket, How), gen_tcp:recv(Socket, 0, 20), gen_tcp:recv(Peer, 0, 20),
+               inet:peername(Socket)}
       end}
-     || How <- [read, write, read_write], {Name, Options} <- [{"default", []}, {"exit_on_close false", [{exit_on_close, false}]}]]
+     || How <- [read, write, read_write],
+     {Name, Options} <- [{"default", []}, {"exit_on_close false", [{exit_on_close, false}]}]]
     ++ [{"active shutdown " ++ atom_to_list(How),
          fun(C) ->
                  {Socket, _} = client(C, [{active, true}]),
@@ -238,7 +245,8 @@ shutdowns() ->
                  {Socket, Peer} = client(C, []),
                  ok = gen_tcp:send(Peer, "abc"),
                  ok = arrived(Socket, 3),
-                 {gen_tcp:shutdown(Socket, read), gen_tcp:recv(Socket, 3, 1000), gen_tcp:recv(Socket, 0, 1000), gen_tcp:recv(Socket, 0, 1000)}
+                 {gen_tcp:shutdown(Socket, read), gen_tcp:recv(Socket, 3, 1000), gen_tcp:recv(Socket, 0, 1000),
+                  gen_tcp:recv(Socket, 0, 1000)}
          end},
         {"shutdown after the peer's reset",
          fun(C) ->
@@ -274,7 +282,8 @@ monitors() ->
      || {Name, Options, Act} <-
             [{"own close", [], fun(S, _) -> gen_tcp:close(S) end},
              {"close by another process", [], fun(S, _) -> await(async(fun() -> gen_tcp:close(S) end)) end},
-             {"reader saw FIN, then close", [], fun(S, P) -> ok = gen_tcp:close(P), [gen_tcp:recv(S, 0), gen_tcp:close(S)] end}]]
+             {"reader saw FIN, then close", [], fun(S, P) -> ok = gen_tcp:close(P),
+              [gen_tcp:recv(S, 0), gen_tcp:close(S)] end}]]
     ++ [{"monitor of an active socket, " ++ Name,
          fun(C) ->
                  {Socket, Peer} = client(C, Options),

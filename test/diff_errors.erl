@@ -3,7 +3,8 @@
 
 -export([observations/0, calls/0]).
 
--import(rs_test, [client/2, server/2, listen/2, reset/1, fin_arrived/1, reset_arrived/1, barrier/1, attempt/1, async/1, await/1]).
+-import(rs_test, [client/2, server/2, listen/2, reset/1, fin_arrived/1, reset_arrived/1, barrier/1, attempt/1, async/1,
+                  await/1]).
 
 -spec observations() -> [{string(), fun((rs_test:context()) -> term())}].
 observations() ->
@@ -18,7 +19,10 @@ observations() ->
      || {State, Make} <- states(), {Name, Call} <- calls()]
     ++ [{"bad argument: " ++ Name, fun(C) -> {Socket, _} = client(C, []), attempt(fun() -> Call(Socket) end) end}
         || {Name, Call} <- bad_arguments()]
-    ++ [{"not a socket: " ++ Name, fun(_) -> [attempt(fun() -> Call(Term) end) || Term <- [foo, 1, make_ref(), self()]] end}
+    ++ [{"not a socket: " ++ Name,
+         fun(_) ->
+                 [attempt(fun() -> Call(Term) end) || Term <- [foo, 1, make_ref(), self()]]
+         end}
         || {Name, Call} <- [{"close", fun gen_tcp:close/1}, {"recv", fun(S) -> gen_tcp:recv(S, 0) end},
                             {"send", fun(S) -> gen_tcp:send(S, "x") end}, {"accept", fun gen_tcp:accept/1},
                             {"controlling_process", fun(S) -> gen_tcp:controlling_process(S, self()) end}]]

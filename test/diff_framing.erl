@@ -105,12 +105,14 @@ formats() ->
      {"asn1, five length bytes", [{packet, asn1}], [<<16#30, 16#85, 0, 0, 0, 0, 1, "x">>]},
      {"asn1, packet_size", [{packet, asn1}, {packet_size, 3}], [<<16#30, 3, "abc">>, <<16#30, 4, "abcd">>]},
      {"cdr, big-endian", [{packet, cdr}], [<<"GIOP", 1, 2, 0, 0, 3:32, "abc">>]},
-     {"cdr, little-endian", [{packet, cdr}], [<<"GIOP", 1, 2, 1, 0, 3:32/little, "abc">>, <<"GIOP", 1, 0, 0, 0, 0:32>>]},
+     {"cdr, little-endian", [{packet, cdr}],
+      [<<"GIOP", 1, 2, 1, 0, 3:32/little, "abc">>, <<"GIOP", 1, 0, 0, 0, 0:32>>]},
      {"cdr, wrong magic", [{packet, cdr}], [<<"GIOQ", 1, 2, 0, 0, 3:32, "abc">>]},
      {"cdr, negative size", [{packet, cdr}], [<<"GIOP", 1, 2, 0, 0, 16#ffffffff:32, "abc">>]},
      {"fcgi", [{packet, fcgi}], [<<1, 1, 7:16, 3:16, 5, 0, "abc", 0:40>>, <<1, 2, 7:16, 0:16, 0, 0>>]},
      {"fcgi, wrong version", [{packet, fcgi}], [<<2, 1, 7:16, 3:16, 5, 0, "abc", 0:40>>]},
-     {"fcgi, packet_size counts padding", [{packet, fcgi}, {packet_size, 7}], [<<1, 1, 7:16, 3:16, 5, 0, "abc", 0:40>>]},
+     {"fcgi, packet_size counts padding", [{packet, fcgi}, {packet_size, 7}],
+      [<<1, 1, 7:16, 3:16, 5, 0, "abc", 0:40>>]},
      {"tpkt", [{packet, tpkt}], [<<3, 0, 7:16, "abc">>, <<3, 0, 4:16>>, <<3, 9, 5:16, "x">>]},
      {"tpkt, wrong version", [{packet, tpkt}], [<<3, 0, 5:16, "x">>, <<4, 0, 7:16, "abc">>]},
      {"tpkt, length below the header", [{packet, tpkt}], [<<3, 0, 3:16, "abc">>]},
@@ -123,7 +125,8 @@ lines() ->
      {"line, exactly the buffer", [{packet, line}, {buffer, 10}], ["012345678\n", "0123456789\n"]},
      {"line, packet_size fits", [{packet, line}, {packet_size, 6}], ["12345\n", "1\n"]},
      {"line, packet_size too small", [{packet, line}, {packet_size, 5}], ["1\n", "12345\n"]},
-     {"line, packet_size beyond the buffer", [{packet, line}, {buffer, 8}, {packet_size, 12}], ["0123456789ab\n", "x\n"]},
+     {"line, packet_size beyond the buffer", [{packet, line}, {buffer, 8}, {packet_size, 12}],
+      ["0123456789ab\n", "x\n"]},
      {"line, list mode", [list, {packet, line}], ["one\n", "two\n"]}].
 
 shapes() ->

@@ -3,7 +3,8 @@
 
 -export([observations/0]).
 
--import(rs_test, [client/2, server/2, plain_client/2, listen/2, next/0, next_n/1, until_closed/1, arrived/2, fin_arrived/1,
+-import(rs_test, [client/2, server/2, plain_client/2, listen/2, next/0, next_n/1, until_closed/1, arrived/2,
+                  fin_arrived/1,
                   barrier/1, mailbox/0, queued/1, async/1, blocked/1, await/1, kill/1, poll/1]).
 
 -spec observations() -> [{string(), fun((rs_test:context()) -> term())}].

@@ -342,7 +342,10 @@ pushed_back() ->
               {Two, gen_tcp:unrecv(Socket, "ab"), gen_tcp:recv(Socket, 6)}
       end},
      {"unrecv with a packet header",
-      fun(C) -> {Socket, _} = client(C, [{packet, 2}]), {gen_tcp:unrecv(Socket, <<0, 3, "abc">>), gen_tcp:recv(Socket, 0)} end},
+      fun(C) ->
+              {Socket, _} = client(C, [{packet, 2}]),
+              {gen_tcp:unrecv(Socket, <<0, 3, "abc">>), gen_tcp:recv(Socket, 0)}
+      end},
      {"unrecv twice",
       fun(C) ->
               {Socket, _} = client(C, []),
@@ -378,4 +381,7 @@ counters() ->
                      {Three, inet:getstat(Socket, Names)}
              end},
             {"counters in the order asked",
-             fun(C) -> {Socket, _} = client(C, []), {inet:getstat(Socket), inet:getstat(Socket, [send_pend, recv_oct]), inet:getstat(Socket, [])} end}].
+             fun(C) ->
+                     {Socket, _} = client(C, []),
+                     {inet:getstat(Socket), inet:getstat(Socket, [send_pend, recv_oct]), inet:getstat(Socket, [])}
+             end}].

@@ -29,7 +29,8 @@ headers() ->
         {"the type of the moment is used",
          fun(C) ->
                  {Socket, Peer} = client(C, [{packet, 1}]),
-                 [begin ok = inet:setopts(Socket, [{packet, Type}]), ok = gen_tcp:send(Socket, "a") end || Type <- [1, 2, 4, 0]],
+                 [begin ok = inet:setopts(Socket, [{packet, Type}]), ok = gen_tcp:send(Socket, "a") end
+                  || Type <- [1, 2, 4, 0]],
                  ok = gen_tcp:close(Socket),
                  read_all(Peer)
          end}].
@@ -38,7 +39,10 @@ data() ->
     [{"send an iolist of many parts",
       fun(C) -> sent(C, [], [[integer_to_list(Number), $,, <<Number:32>>] || Number <- lists:seq(1, 300)]) end},
      {"send one deep iolist",
-      fun(C) -> sent(C, [{packet, 4}], [lists:foldl(fun(Number, Deep) -> [Deep, <<Number:16>>] end, [], lists:seq(1, 5000))]) end},
+      fun(C) ->
+              sent(C, [{packet, 4}],
+                   [lists:foldl(fun(Number, Deep) -> [Deep, <<Number:16>>] end, [], lists:seq(1, 5000))])
+      end},
      {"send big binaries in a list",
       fun(C) -> sent(C, [], [[binary:copy(<<Byte>>, 100000) || Byte <- lists:seq(1, 3)]]) end},
      {"send 1, then many",
@@ -177,14 +181,16 @@ broken() ->
                  ok = fin_arrived(Socket),
                  First = gen_tcp:send(Socket, "x"),
                  ok = reset_arrived(Socket),
-                 {First, gen_tcp:send(Socket, "y"), gen_tcp:send(Socket, "z"), gen_tcp:recv(Socket, 0), gen_tcp:recv(Socket, 0)}
+                 {First, gen_tcp:send(Socket, "y"), gen_tcp:send(Socket, "z"), gen_tcp:recv(Socket, 0),
+                  gen_tcp:recv(Socket, 0)}
          end} || {Name, Options} <- [{"hidden", []}, {"shown", [{show_econnreset, true}]}]]
     ++ [{"send after a reset, " ++ Name,
          fun(C) ->
                  {Socket, Peer} = client(C, Options),
                  ok = reset(Peer),
                  ok = reset_arrived(Socket),
-                 {gen_tcp:send(Socket, "y"), gen_tcp:send(Socket, "z"), gen_tcp:recv(Socket, 0), gen_tcp:recv(Socket, 0),
+                 {gen_tcp:send(Socket, "y"), gen_tcp:send(Socket, "z"), gen_tcp:recv(Socket, 0),
+                  gen_tcp:recv(Socket, 0),
                   inet:setopts(Socket, [{active, once}]), until_closed(Socket)}
          end} || {Name, Options} <- [{"hidden", []}, {"shown", [{show_econnreset, true}]},
                                      {"exit_on_close false", [{exit_on_close, false}]},
@@ -194,7 +200,8 @@ broken() ->
                  {Socket, Peer} = client(C, Options),
                  ok = gen_tcp:send(Peer, "unread"),
                  ok = gen_tcp:shutdown(Socket, write),
-                 {gen_tcp:send(Socket, "y"), gen_tcp:send(Socket, "z"), gen_tcp:recv(Socket, 0), gen_tcp:recv(Socket, 0)}
+                 {gen_tcp:send(Socket, "y"), gen_tcp:send(Socket, "z"), gen_tcp:recv(Socket, 0),
+                  gen_tcp:recv(Socket, 0)}
          end} || {Name, Options} <- [{"hidden", []}, {"shown", [{show_econnreset, true}]},
                                      {"exit_on_close false", [{exit_on_close, false}]}]]
     ++ [{"active send after own shutdown",

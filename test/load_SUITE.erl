@@ -70,7 +70,8 @@ rounds(Context, Side, Options, Count, Tested, Other) ->
 
 %% Descriptors, processes and threads to the last one; the memory of the VM but for its caches.
 same_counts(Before, After) ->
-    [{Key, Same, Same} = {Key, maps:get(Key, Before), maps:get(Key, After)} || Key <- [fds, sockets, processes, threads, ports]],
+    [{Key, Same, Same} = {Key, maps:get(Key, Before), maps:get(Key, After)}
+     || Key <- [fds, sockets, processes, threads, ports]],
     true = maps:get(memory, After) - maps:get(memory, Before) < 4 * 1024 * 1024,
     ok.
 
@@ -97,8 +98,10 @@ round(Context, Side, Options, Count, Tested, Other) ->
             connected -> {Driver, [{packet, 2}, {active, once}], Context, Options}
         end,
     Quiet = rs_peer:call(Tested, fun() -> {rs_test:socket_fds(), erlang:system_info(process_count)} end),
-    {Keeper, Address} = rs_peer:call(Serving, fun() -> keep(fun() -> ?MODULE:echo_server(ServerContext, ServerOptions) end) end),
-    {Callers, Count} = rs_peer:call(Calling, fun() -> keep(fun() -> ?MODULE:crowd(ClientContext, ClientOptions, Address, Count) end) end),
+    Serve = fun() -> ?MODULE:echo_server(ServerContext, ServerOptions) end,
+    {Keeper, Address} = rs_peer:call(Serving, fun() -> keep(Serve) end),
+    Call = fun() -> ?MODULE:crowd(ClientContext, ClientOptions, Address, Count) end,
+    {Callers, Count} = rs_peer:call(Calling, fun() -> keep(Call) end),
     %% Once all have answered, all are accepted.
     Count = rs_peer:call(Calling, fun() -> ask(Callers, talk) end),
     Open = rs_peer:call(Tested, fun() -> ?MODULE:measure() end),
@@ -192,7 +195,8 @@ crowd(Context, Options, {Address, Port}, Count) ->
 
 connect_some(Parent, Context, Options, Address, Port, Count) ->
     Callers = [spawn(fun() ->
-                             {ok, Socket} = gen_tcp:connect(Address, Port, rs_test:options(Context, [binary | Options]), ?DEADLINE),
+                             {ok, Socket} = gen_tcp:connect(Address, Port,
+                                                            rs_test:options(Context, [binary | Options]), ?DEADLINE),
                              Parent ! {connected, self()},
                              caller(Socket)
                      end) || _ <- lists:seq(1, Count)],

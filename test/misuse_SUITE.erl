@@ -3,8 +3,10 @@
 -module(misuse_SUITE).
 
 -export([suite/0, all/0, groups/0, init_per_group/2, end_per_group/2]).
--export([closed_socket/1, listening_socket/1, connected_socket/1, end_seen_by_recv/1, reset_seen_by_send/1, bad_frame_seen/1,
-         bad_option_values/1, not_sockets/1, bad_terms_to_the_library/1, errors_leave_nothing_behind/1, many_bad_calls_at_once/1]).
+-export([closed_socket/1, listening_socket/1, connected_socket/1, end_seen_by_recv/1, reset_seen_by_send/1,
+         bad_frame_seen/1,
+         bad_option_values/1, not_sockets/1, bad_terms_to_the_library/1, errors_leave_nothing_behind/1,
+         many_bad_calls_at_once/1]).
 
 -import(rs_test, [context/1, client/2, listen/2, attempt/1, mailbox/0, async/1, await/1, poll/1, barrier/1]).
 
@@ -42,7 +44,8 @@ is_ok(Other) -> Other.
 
 expected(closed) ->
     [{error, closed}, {error, closed}, {error, closed}, {error, closed}, {error, closed}, {error, closed},
-     {error, einval}, {error, einval}, {error, einval}, {error, einval}, {error, einval}, {error, einval}, {error, einval},
+     {error, einval}, {error, einval}, {error, einval}, {error, einval}, {error, einval}, {error, einval},
+     {error, einval},
      {error, einval}, ok];
 expected(listening) ->
     [{error, enotconn}, {error, enotconn}, {error, enotconn}, {error, timeout}, {error, enotconn}, ok,
@@ -52,7 +55,8 @@ expected(connected) ->
      ok, {error, einval}, {ok, [{packet, 0}]}, {error, einval}, {ok, [{recv_cnt, 0}]}, ok, ok, ok, ok];
 expected(husk) ->
     [{error, closed}, {error, enotconn}, {error, enotconn}, {error, einval}, {error, enotconn}, ok,
-     ok, {error, einval}, {ok, [{packet, 0}]}, {error, einval}, {ok, [{recv_cnt, 0}]}, {error, ebadf}, {error, enotconn},
+     ok, {error, einval}, {ok, [{packet, 0}]}, {error, einval}, {ok, [{recv_cnt, 0}]}, {error, ebadf},
+     {error, enotconn},
      {error, ebadf}, ok];
 expected(husk_by_send) ->
     [{error, enotconn}, {error, closed} | tl(tl(expected(husk)))];
@@ -62,7 +66,8 @@ expected(husk_by_frame) ->
 answers(Socket, State) ->
     Given = [{Name, attempt(fun() -> Call(Socket) end)} || {Name, Call} <- calls()],
     Expected = lists:zip([Name || {Name, _} <- calls()], expected(State)),
-    [] = [{Name, is, Is, should_be, Should} || {{Name, Is}, {Name, Should}} <- lists:zip(Given, Expected), Is =/= Should],
+    [] = [{Name, is, Is, should_be, Should} || {{Name, Is}, {Name, Should}} <- lists:zip(Given, Expected),
+          Is =/= Should],
     ok.
 
 %% On a closed socket gen_tcp says closed and inet says einval.
@@ -113,16 +118,20 @@ bad_option_values(Config) ->
          {ok, [{packet, 2}]} = inet:getopts(Socket, [packet]),
          {raised, exit, badarg} = attempt(fun() -> rs_test:connect(C, Listen, [Option]) end),
          {raised, exit, badarg} = attempt(fun() -> gen_tcp:listen(0, rs_test:options(C, [Option])) end)
-     end || Option <- [foo, {foo, bar}, {packet, 3}, {packet, -1}, {mode, foo}, {active, foo}, {active, 32768}, {header, -1}, {nodelay, 1},
-                       {linger, 5}, {linger, {true, true}}, {send_timeout, -1}, {exit_on_close, yes}, {deliver, foo}, {buffer, 1.5},
-                       {packet_size, -1}, {raw, 1, 2, 3}, {raw, 1, 2}, {recbuf, big}, {tos, <<>>}, {1, 2}, {packet, 1, 2}, {}, 17]],
+     end || Option <- [foo, {foo, bar}, {packet, 3}, {packet, -1}, {mode, foo}, {active, foo}, {active, 32768},
+                       {header, -1}, {nodelay, 1},
+                       {linger, 5}, {linger, {true, true}}, {send_timeout, -1}, {exit_on_close, yes}, {deliver, foo},
+                       {buffer, 1.5},
+                       {packet_size, -1}, {raw, 1, 2, 3}, {raw, 1, 2}, {recbuf, big}, {tos, <<>>}, {1, 2},
+                       {packet, 1, 2}, {}, 17]],
     ok.
 
 %% What is not a socket is a function_clause, as for the driver.
 not_sockets(_Config) ->
     [{raised, error, function_clause} = attempt(fun() -> Call(Term) end)
      || Term <- [foo, 17, make_ref(), self(), {}, {'$inet', 1, 2}, "socket"],
-        Call <- [fun gen_tcp:close/1, fun(S) -> gen_tcp:send(S, "x") end, fun(S) -> gen_tcp:recv(S, 0) end, fun gen_tcp:accept/1,
+        Call <- [fun gen_tcp:close/1, fun(S) -> gen_tcp:send(S, "x") end, fun(S) -> gen_tcp:recv(S, 0) end,
+                 fun gen_tcp:accept/1,
                  fun(S) -> gen_tcp:controlling_process(S, self()) end, fun(S) -> gen_tcp:shutdown(S, write) end]],
     ok.
 
@@ -174,6 +183,7 @@ many_bad_calls_at_once(Config) ->
                           end || _ <- lists:seq(1, 200)],
                          done
                  end) || _ <- lists:seq(1, 8)],
-    [begin ok = gen_tcp:send(Socket, <<Number:32>>), {ok, <<Number:32>>} = gen_tcp:recv(Peer, 0, 5000) end || Number <- lists:seq(1, 500)],
+    [begin ok = gen_tcp:send(Socket, <<Number:32>>), {ok, <<Number:32>>} = gen_tcp:recv(Peer, 0, 5000) end
+     || Number <- lists:seq(1, 500)],
     [{done, []} = await(Each) || Each <- Bad],
     ok.

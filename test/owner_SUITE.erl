@@ -2,12 +2,14 @@
 -module(owner_SUITE).
 
 -export([suite/0, all/0, groups/0, init_per_group/2, end_per_group/2]).
--export([hand_over/1, death_closes/1, returns/1, messages_move/1, other_messages_stay/1, all_messages_move/1, modes_survive/1,
+-export([hand_over/1, death_closes/1, returns/1, messages_move/1, other_messages_stay/1, all_messages_move/1,
+         modes_survive/1,
          closed_moves/1, death_flushes/1, death_with_linger_zero/1, death_wakes_everyone/1, old_owner_may_die/1,
          unreferenced_lives/1, listener_handed_over/1, info_names_the_owner/1, many_owners_die/1, monitors_fire/1,
          monitors_taken_back/1, dead_pid_changes_nothing/1]).
 
--import(rs_test, [context/1, client/2, server/2, listen/2, next/0, mailbox/0, queued/1, async/1, blocked/1, await/1, kill/1, poll/1, barrier/1]).
+-import(rs_test, [context/1, client/2, server/2, listen/2, next/0, mailbox/0, queued/1, async/1, blocked/1, await/1,
+                  kill/1, poll/1, barrier/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
@@ -78,7 +80,8 @@ messages_move(Config) ->
     New = async(fun() -> rs_test:next_n(5) end),
     ok = gen_tcp:controlling_process(Socket, rs_test:pid_of(New)),
     ok = gen_tcp:send(Peer, <<1, "d", 1, "e">>),
-    {[{tcp, Socket, <<"a">>}, {tcp, Socket, <<"b">>}, {tcp, Socket, <<"c">>}, {tcp, Socket, <<"d">>}, {tcp, Socket, <<"e">>}], []} = await(New),
+    {[{tcp, Socket, <<"a">>}, {tcp, Socket, <<"b">>}, {tcp, Socket, <<"c">>}, {tcp, Socket, <<"d">>},
+      {tcp, Socket, <<"e">>}], []} = await(New),
     [] = mailbox(),
     ok.
 
@@ -282,7 +285,8 @@ monitors_fire(Config) ->
     C = context(Config),
     {Socket, _Peer} = client(C, []),
     Self = self(),
-    Watchers = [async(fun() -> Reference = inet:monitor(Socket), Self ! {rs_test, watching}, {Reference, next()} end) || _ <- lists:seq(1, 5)],
+    Watchers = [async(fun() -> Reference = inet:monitor(Socket), Self ! {rs_test, watching}, {Reference, next()} end)
+                || _ <- lists:seq(1, 5)],
     [receive {rs_test, watching} -> ok after 5000 -> error(nothing) end || _ <- Watchers],
     ok = gen_tcp:close(Socket),
     [begin {{Reference, {'DOWN', Reference, port, Socket, normal}}, []} = await(Watcher) end || Watcher <- Watchers],

@@ -3,7 +3,8 @@
 
 -export([suite/0, all/0, groups/0, init_per_group/2, end_per_group/2]).
 -export([exact_lengths/1, data_then_closed/1, waits_for_all/1, close_wakes_the_reader/1, timeout_keeps_the_bytes/1,
-         timeouts_racing_arrivals/1, timeouts_racing_frames/1, one_reader_at_a_time/1, any_process_reads/1, a_reader_is_not_robbed/1,
+         timeouts_racing_arrivals/1, timeouts_racing_frames/1, one_reader_at_a_time/1, any_process_reads/1,
+         a_reader_is_not_robbed/1,
          killed_reader_swallows_nothing/1, short_read_at_the_end/1, resets/1, frames/1, limits/1, active_refuses/1,
          pushed_back/1, back_pressure/1, big_mailbox/1, counters/1, many_readers/1]).
 
@@ -79,7 +80,8 @@ timeouts_racing_arrivals(Config) ->
     Count = 3000,
     Sender = rs_test:async_owner(Peer, fun() ->
                                                ok = inet:setopts(Peer, [{nodelay, true}]),
-                                               [ok = gen_tcp:send(Peer, <<Number:32>>) || Number <- lists:seq(1, Count)],
+                                               [ok = gen_tcp:send(Peer, <<Number:32>>)
+                                                || Number <- lists:seq(1, Count)],
                                                gen_tcp:close(Peer)
                                        end),
     {Timeouts, Data} = read_hastily(Socket, 0, <<>>, 4 * Count),
@@ -105,7 +107,9 @@ timeouts_racing_frames(Config) ->
     Count = 3000,
     Sender = rs_test:async_owner(Peer, fun() ->
                                                ok = inet:setopts(Peer, [{nodelay, true}]),
-                                               [begin ok = gen_tcp:send(Peer, <<0>>), ok = gen_tcp:send(Peer, <<4, Number:32>>) end || Number <- lists:seq(1, Count)],
+                                               [begin ok = gen_tcp:send(Peer, <<0>>),
+                                                ok = gen_tcp:send(Peer, <<4, Number:32>>) end
+                                                || Number <- lists:seq(1, Count)],
                                                gen_tcp:close(Peer)
                                        end),
     true = frames_hastily(Socket) =:= lists:seq(1, Count),
@@ -213,7 +217,8 @@ frames(Config) ->
                 [{1, <<3, "abc", 0>>, [<<"abc">>, <<>>]}, {2, <<0, 3, "abc", 0, 0>>, [<<"abc">>, <<>>]},
                  {4, <<3:32, "abc", 0:32>>, [<<"abc">>, <<>>]}, {line, "one\ntwo\r\n", [<<"one\n">>, <<"two\r\n">>]},
                  {sunrm, <<1:1, 2:31, "ab">>, [<<1:1, 2:31, "ab">>]}, {asn1, <<48, 2, "ab">>, [<<48, 2, "ab">>]},
-                 {tpkt, <<3, 0, 6:16, "ab">>, [<<3, 0, 6:16, "ab">>]}, {fcgi, <<1, 1, 0:16, 2:16, 1, 0, "ab", 0>>, [<<1, 1, 0:16, 2:16, 1, 0, "ab">>]},
+                 {tpkt, <<3, 0, 6:16, "ab">>, [<<3, 0, 6:16, "ab">>]},
+                 {fcgi, <<1, 1, 0:16, 2:16, 1, 0, "ab", 0>>, [<<1, 1, 0:16, 2:16, 1, 0, "ab">>]},
                  {cdr, <<"GIOP", 1, 0, 0, 0, 2:32, "ab">>, [<<"GIOP", 1, 0, 0, 0, 2:32, "ab">>]},
                  {http, "GET / HTTP/1.0\r\n\r\n", [{http_request, 'GET', {abs_path, "/"}, {1, 0}}, http_eoh]}]],
     {Socket, Peer} = client(C, [{packet, 2}, {packet_size, 4}]),
@@ -298,7 +303,9 @@ counters(Config) ->
     {Socket, Peer} = client(context(Config), [{packet, 2}]),
     ok = gen_tcp:send(Peer, <<90:16, 0:720, 5:16, "12345">>),
     [{ok, _} = gen_tcp:recv(Socket, 0, 5000) || _ <- [1, 2]],
-    {ok, [{recv_cnt, 2}, {recv_oct, 99}, {recv_max, 92}, {recv_avg, 49}]} = inet:getstat(Socket, [recv_cnt, recv_oct, recv_max, recv_avg]),
+    {ok, [{recv_cnt, 2}, {recv_oct, 99}, {recv_max, 92}, {recv_avg, 49}]} = inet:getstat(Socket,
+                                                                                         [recv_cnt, recv_oct, recv_max,
+                                                                                          recv_avg]),
     ok.
 
 %% Two hundred readers of two hundred sockets each get what is theirs.

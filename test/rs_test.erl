@@ -1,5 +1,5 @@
 %% Helpers shared by the suites: which backend a case runs on, making connected sockets, waiting for
-%% conditions instead of sleeping, and recording what a process returned and received.
+%% conditions instead of sleeping, and taking messages one by one.
 %%
 %% A `context()` says which backend (and family) the socket under test is made with. The other end,
 %% called the peer, is always a passive socket of the driver: it plays the outside world.
@@ -11,7 +11,7 @@
 -export([reset/1, arrived/2, fin_arrived/1, reset_arrived/1, barrier/1]).
 -export([next/0, next/1, next_n/1, until_closed/1, read_all/1, collect/2, mailbox/0, queued/1]).
 -export([poll/1, poll/2, async/1, async_owner/2, blocked/1, await/1, kill/1, pid_of/1]).
--export([observe/2, normalise/1, attempt/1]).
+-export([observe/2, attempt/1, log/0, kill_all/0]).
 -export([fd_count/0, socket_fds/0, fill/1, stalled/1, drain/2]).
 
 -export_type([context/0, async/0]).
@@ -265,7 +265,7 @@ barrier_loop(Socket, Monitor) ->
 
 %%% ---- messages ----
 
-%% The first message of the mailbox, whatever it is; recorded for observe/2.
+%% The first message of the mailbox, whatever it is; recorded for rs_observe:observe/2.
 -spec next() -> term().
 next() ->
     next(?DEADLINE).
@@ -337,6 +337,8 @@ queued(Count) ->
     put(rs_test_log, Log),
     lists:foreach(fun(Message) -> self() ! Message end, Messages).
 
+%% What next/0 has taken from the mailbox so far, newest first.
+-spec log() -> [term()].
 log() ->
     case get(rs_test_log) of
         undefined -> [];
@@ -379,11 +381,14 @@ async(Function) ->
     Pid = spawn(fun() ->
                         Result = attempt(Function),
                         Parent ! {rs_test, Reference, Result, mailbox()},
-                        Monitor = erlang:monitor(process, Parent),
-                        receive {'DOWN', Monitor, process, _, _} -> ok end
+                        parked(erlang:monitor(process, Parent))
                 end),
     put(rs_test_processes, [Pid | processes_made()]),
     {Pid, Reference}.
+
+%% Done; what it owns stays open.
+parked(Monitor) ->
+    receive {'DOWN', Monitor, process, _, _} -> ok end.
 
 %% The same, once this process owns the socket; to be called by its present owner.
 -spec async_owner(inet:socket(), fun(() -> term())) -> async().
@@ -396,15 +401,16 @@ async_owner(Socket, Function) ->
 -spec pid_of(async()) -> pid().
 pid_of({Pid, _}) -> Pid.
 
-%% Waits until the process is in a call that waits.
+%% Waits until the process is in a call that waits, or has already returned from it.
 -spec blocked(async()) -> async().
 blocked({Pid, _} = Async) ->
     poll(fun() ->
                  case process_info(Pid, [status, current_stacktrace]) of
                      [{status, Status}, {current_stacktrace, Stack}]
                        when Status =:= waiting; Status =:= suspended ->
-                         %% Not yet parked in the end of async/1.
-                         [Module || {Module, _, _, _} <- Stack, Module =/= rs_test] =/= [];
+                         %% Not in the mere beginning of async_owner/2.
+                         lists:any(fun({Module, Function, _, _}) -> Module =/= rs_test orelse Function =:= parked end,
+                                   Stack);
                      _ ->
                          false
                  end
@@ -426,39 +432,23 @@ kill({Pid, _}) ->
     exit(Pid, kill),
     receive {'DOWN', Monitor, process, Pid, _} -> ok after ?DEADLINE -> error(immortal) end.
 
+%% Every process that this one has made.
+-spec kill_all() -> ok.
+kill_all() ->
+    lists:foreach(fun(Pid) -> exit(Pid, kill) end, processes_made()).
+
 processes_made() ->
     case get(rs_test_processes) of
         undefined -> [];
         Pids -> Pids
     end.
 
-%%% ---- observations ----
-
-%% Runs the script in a fresh process; its result and its messages in order, with stable names.
+%% See rs_observe.
 -spec observe(fun((context()) -> term()), context()) -> term().
 observe(Script, Context) ->
-    Parent = self(),
-    Reference = make_ref(),
-    {Pid, Monitor} =
-        spawn_monitor(
-          fun() ->
-                  Result = attempt(fun() -> Script(Context) end),
-                  ok = barrier(Context),
-                  _ = mailbox(),
-                  Parent ! {Reference, normalise({Result, lists:reverse(log())})},
-                  [exit(Made, kill) || Made <- processes_made()]
-          end),
-    receive
-        {Reference, Observation} ->
-            receive {'DOWN', Monitor, process, Pid, _} -> Observation end;
-        {'DOWN', Monitor, process, Pid, Reason} ->
-            {died, Reason}
-    after 60000 ->
-            Where = process_info(Pid, [current_stacktrace, messages]),
-            exit(Pid, kill),
-            receive {'DOWN', Monitor, process, Pid, _} -> {hung, Where} end
-    end.
+    rs_observe:observe(Script, Context).
 
+%% What the function returns or raises, as a term.
 -spec attempt(fun(() -> term())) -> term().
 attempt(Function) ->
     try
@@ -472,48 +462,6 @@ without_stack({Reason, [{Module, Function, _, _} | _]}) when is_atom(Module), is
     Reason;
 without_stack(Reason) ->
     Reason.
-
-%% Sockets, pids, references and port numbers by order of their first appearance.
--spec normalise(term()) -> term().
-normalise(Term) ->
-    {Normal, _} = normalise(Term, #{}),
-    Normal.
-
-normalise({'$inet', _, _} = Socket, Names) -> named(socket, Socket, Names);
-normalise(Socket, Names) when is_port(Socket) -> named(socket, Socket, Names);
-normalise(Pid, Names) when is_pid(Pid) -> named(pid, Pid, Names);
-normalise(Reference, Names) when is_reference(Reference) -> named(reference, Reference, Names);
-normalise({Address, Port}, Names) when is_tuple(Address), tuple_size(Address) >= 4, is_integer(Port), Port > 0 ->
-    {Name, Names1} = named(port, Port, Names),
-    {{Address, Name}, Names1};
-normalise(Tuple, Names) when is_tuple(Tuple) ->
-    {List, Names1} = normalise_list(tuple_to_list(Tuple), Names),
-    {list_to_tuple(List), Names1};
-normalise(List, Names) when is_list(List) ->
-    normalise_list(List, Names);
-normalise(Map, Names) when is_map(Map) ->
-    {List, Names1} = normalise_list(lists:sort(maps:to_list(Map)), Names),
-    {maps:from_list(List), Names1};
-normalise(Other, Names) ->
-    {Other, Names}.
-
-%% Improper lists are data here: `{header, N}` makes them.
-normalise_list([Head | Tail], Names) ->
-    {Head1, Names1} = normalise(Head, Names),
-    {Tail1, Names2} = normalise_list(Tail, Names1),
-    {[Head1 | Tail1], Names2};
-normalise_list(Tail, Names) ->
-    {Tail, Names}.
-
-named(Kind, Value, Names) ->
-    case Names of
-        #{{Kind, Value} := Name} ->
-            {Name, Names};
-        #{} ->
-            Count = maps:get({count, Kind}, Names, 0) + 1,
-            Name = {Kind, Count},
-            {Name, Names#{{Kind, Value} => Name, {count, Kind} => Count}}
-    end.
 
 %%% ---- resources ----
 

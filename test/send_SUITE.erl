@@ -8,7 +8,8 @@
          after_reset/1, after_shutdown/1, waiting_sender_is_told/1, counters/1, memory_of_a_queue/1, huge_and_small/1,
          binaries_are_freed/1, every_sender_has_its_timeout/1]).
 
--import(rs_test, [context/1, client/2, server/2, mailbox/0, async/1, blocked/1, await/1, kill/1, poll/1, fill/1, drain/2, next/0]).
+-import(rs_test, [context/1, client/2, server/2, mailbox/0, async/1, blocked/1, await/1, kill/1, poll/1, fill/1,
+                  drain/2, next/0]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
@@ -16,7 +17,8 @@ groups() ->
     %% The driver's suspended senders have no timeout.
     OnlyRs = [every_sender_has_its_timeout],
     rs_test:groups_of([headers, oversize_headers, no_iodata, senders_keep_their_order, waiting_senders_are_served,
-                       timeout_keeps_the_data, timeout_zero, timeout_is_kept, timeout_close, killed_sender_is_sent, delayed,
+                       timeout_keeps_the_data, timeout_zero, timeout_is_kept, timeout_close, killed_sender_is_sent,
+                       delayed,
                        receiving_goes_on, after_fin, after_reset, after_shutdown, waiting_sender_is_told, counters,
                        memory_of_a_queue, huge_and_small, binaries_are_freed],
                       [iodata, first_send_never_waits, high_watermark_makes_wait],
@@ -27,7 +29,8 @@ end_per_group(Group, Config) -> rs_test:end_group(Group, Config).
 %% Any iodata is sent as the bytes it stands for.
 iodata(Config) ->
     {Socket, Peer} = client(context(Config), []),
-    Datas = [<<"binary">>, "list", ["deep", [<<"er">>, [$!]] | <<"tail">>], [], <<>>, [<<"part of ", (binary:copy(<<"x">>, 100))/binary>>],
+    Datas = [<<"binary">>, "list", ["deep", [<<"er">>, [$!]] | <<"tail">>], [], <<>>,
+             [<<"part of ", (binary:copy(<<"x">>, 100))/binary>>],
              lists:duplicate(50, [binary:copy(<<"y">>, 1000), $z]), binary:part(<<"a sub binary of one">>, 2, 10)],
     [ok = gen_tcp:send(Socket, Data) || Data <- Datas],
     ok = gen_tcp:close(Socket),
@@ -86,7 +89,8 @@ oversize_headers(Config) ->
 %% What is not iodata is einval and sends nothing.
 no_iodata(Config) ->
     {Socket, Peer} = client(context(Config), []),
-    [{error, einval} = gen_tcp:send(Socket, Data) || Data <- [foo, 1, [256], ["ok", foo], [-1], <<1:3>>, {a}, [1 | 2], [<<1:1>>]]],
+    [{error, einval} = gen_tcp:send(Socket, Data)
+     || Data <- [foo, 1, [256], ["ok", foo], [-1], <<1:3>>, {a}, [1 | 2], [<<1:1>>]]],
     ok = gen_tcp:close(Socket),
     {<<>>, closed} = rs_test:read_all(Peer),
     ok.
@@ -97,7 +101,8 @@ senders_keep_their_order(Config) ->
     ok = inet:setopts(Peer, [{packet, 2}]),
     Count = 500,
     Senders = [async(fun() ->
-                             [ok = gen_tcp:send(Socket, [<<Sender:8, Number:32>>, binary:copy(<<Sender>>, Number)]) || Number <- lists:seq(1, Count)],
+                             [ok = gen_tcp:send(Socket, [<<Sender:8, Number:32>>, binary:copy(<<Sender>>, Number)])
+                              || Number <- lists:seq(1, Count)],
                              done
                      end) || Sender <- lists:seq(1, 8)],
     Last = lists:foldl(fun(_, Seen) ->
@@ -296,7 +301,8 @@ huge_and_small(Config) ->
     ok = inet:setopts(Peer, [{packet, 4}]),
     Sizes = [1 bsl (Number rem 21) + Number rem 7 || Number <- lists:seq(1, 400)],
     Sender = async(fun() ->
-                           [ok = gen_tcp:send(Socket, [<<Size:32>>, binary:copy(<<(Size rem 251)>>, Size)]) || Size <- Sizes],
+                           [ok = gen_tcp:send(Socket, [<<Size:32>>, binary:copy(<<(Size rem 251)>>, Size)])
+                            || Size <- Sizes],
                            done
                    end),
     [begin
