@@ -96,6 +96,11 @@ case "$purpose" in
         have c++ || packages="$packages g++"
         have curl || packages="$packages curl"
         python3 -c 'import http.client' 2>/dev/null || packages="$packages python3"
+        # Cases that need these are skipped without them.
+        if have apt-get; then
+            have wrk || packages="$packages wrk"
+            have ip || packages="$packages iproute2"
+        fi
         ;;
     demo) have curl || packages="$packages curl" ;;
 esac
