@@ -6,7 +6,7 @@
          senders_keep_their_order/1, waiting_senders_are_served/1, timeout_keeps_the_data/1, timeout_zero/1,
          timeout_is_kept/1, timeout_close/1, killed_sender_is_sent/1, delayed/1, receiving_goes_on/1, after_fin/1,
          after_reset/1, after_shutdown/1, waiting_sender_is_told/1, counters/1, memory_of_a_queue/1, huge_and_small/1,
-         binaries_are_freed/1, every_sender_has_its_timeout/1]).
+         binaries_are_freed/1, every_sender_has_its_timeout/1, senders_wait_in_turn/1]).
 
 -import(rs_test, [context/1, client/2, server/2, mailbox/0, async/1, blocked/1, await/1, kill/1, poll/1, fill/1,
                   drain/2, next/0]).
@@ -14,8 +14,8 @@
 suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
 groups() ->
-    %% The driver's suspended senders have no timeout.
-    OnlyRs = [every_sender_has_its_timeout],
+    %% The driver's suspended senders have neither a timeout nor an order.
+    OnlyRs = [every_sender_has_its_timeout, senders_wait_in_turn],
     rs_test:groups_of([headers, oversize_headers, no_iodata, senders_keep_their_order, waiting_senders_are_served,
                        timeout_keeps_the_data, timeout_zero, timeout_is_kept, timeout_close, killed_sender_is_sent,
                        delayed,
@@ -267,6 +267,16 @@ every_sender_has_its_timeout(Config) ->
     ok = drain(Peer, Count),
     {ok, Bytes} = gen_tcp:recv(Peer, 6, 5000),
     "abcdef" = lists:sort(binary_to_list(Bytes)),
+    ok.
+
+%% Senders that wait are served in the order in which they came.
+senders_wait_in_turn(Config) ->
+    {Socket, Peer} = client(context(Config), []),
+    Count = fill(Socket),
+    Senders = [blocked(async(fun() -> gen_tcp:send(Socket, [Byte]) end)) || Byte <- lists:seq($a, $z)],
+    ok = drain(Peer, Count),
+    [{ok, []} = await(Sender) || Sender <- Senders],
+    {ok, <<"abcdefghijklmnopqrstuvwxyz">>} = gen_tcp:recv(Peer, 26, 5000),
     ok.
 
 %% The counters count calls and bytes with their headers; send_pend falls to nothing.
