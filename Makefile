@@ -9,7 +9,7 @@ WITH_ENV := . support/env.sh &&
 help:
 	@echo "make demo       unchanged OTP applications at work on the backend, and a comparison with inet"
 	@echo "make test       every check and every test; ends with the numbers of tests passed and failed"
-	@echo "make conformance OTP's own suites for gen_tcp, on this backend and on inet (half an hour)"
+	@echo "make conformance OTP's own suites for gen_tcp, on this backend and on inet (15 minutes)"
 	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
 	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"
 	@echo "make build      compile everything (what 'rebar3 compile' does)"
