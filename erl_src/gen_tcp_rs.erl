@@ -82,11 +82,15 @@ within(Timeout, Connect) ->
         inet:stop_timer(Timer)
     end.
 
-%% No clause for a family atom that contradicts the address, as with the port driver.
+%% What is bound says the family of the socket; the address must be one of it.
 -spec connect_sockaddr({family(), list()}, family(), map(), false | reference()) ->
           {ok, socket()} | failure().
 connect_sockaddr({Family, Options}, Family, SockAddr, Timer) ->
-    connect_address(Family, SockAddr, Options, inet:timeout(Timer)).
+    connect_address(Family, SockAddr, Options, inet:timeout(Timer));
+connect_sockaddr({inet, _Options}, inet6, _SockAddr, _Timer) ->
+    {error, eafnosupport};
+connect_sockaddr(_Chosen, _Family, _SockAddr, _Timer) ->
+    {error, einval}.
 
 -spec connect_first([term()], inet:port_number(), family(), list(), false | reference(),
                     failure()) -> {ok, socket()} | failure().
