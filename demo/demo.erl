@@ -96,7 +96,7 @@ table(Backend, Http, Manual, Rows, Seconds) ->
               "                               ~b of inet, ~b of socket~n", [Connections, Ports, Sockets]),
     io:format("the manual's worker pool       ~b calls, ~b right~n",
               [maps:get(calls, Manual), maps:get(calls, Manual) - length(maps:get(failures, Manual))]),
-    io:format("~n~-48ts ~12ts ~12ts ~6ts~n", ["median, and lowest and highest below it",
+    io:format("~n~-48ts ~15ts ~15ts ~6ts~n", ["median, and lowest and highest below it",
                                               "inet", atom_to_list(Backend), "ratio"]),
     _ = [row(Backend, Row) || Row <- Rows],
     io:format("resident: what the process grew by; room that its allocators had left does not show~n"),
@@ -116,8 +116,8 @@ row(Backend, {Name, Unit, Values}) ->
                 true -> "-";
                 false -> io_lib:format("~.2f", [Ours / Inet])
             end,
-    io:format("~-48ts ~12b ~12b ~6ts~n", [Name ++ ", " ++ Unit, round(Inet), round(Ours), Ratio]),
-    io:format("~-48ts ~12ts ~12ts~n", ["", range(InetLow, InetHigh), range(OursLow, OursHigh)]).
+    io:format("~-48ts ~15b ~15b ~6ts~n", [Name ++ ", " ++ Unit, round(Inet), round(Ours), Ratio]),
+    io:format("~-48ts ~15ts ~15ts~n", ["", range(InetLow, InetHigh), range(OursLow, OursHigh)]).
 
 range(Low, High) ->
     io_lib:format("~b-~b", [round(Low), round(High)]).
