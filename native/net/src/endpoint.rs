@@ -7,29 +7,27 @@
 //! Whoever locks an endpoint holds a handle of it, so that giving up the poller's own
 //! handle under the lock never frees the lock.
 
-use crate::address::{Address, Family};
-use crate::host::{Failure, Host, Info, Kind, Reply};
+use crate::address::Family;
+use crate::host::{Failure, Host, Reply};
 use crate::listener::Listener;
-use crate::option::{self, Query, Reading, Refused, Setting, StreamValue, Value};
 use crate::poller::{Poller, Token};
 use crate::sending::Draining;
 use crate::settings::Settings;
-use crate::spin::{self, Place, Scores};
+use crate::spin::Scores;
 use crate::stats::Counters;
 use crate::stream::Stream;
 use crate::sys::Interest;
 use parking_lot::{Mutex, MutexGuard};
-use proto::Active;
 use socket2::Socket;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// A socket with its owner, settings and counters.
 pub struct Endpoint<H: Host> {
-    host: H,
-    poller: Arc<Poller<H>>,
+    pub(crate) host: H,
+    pub(crate) poller: Arc<Poller<H>>,
     state: Mutex<State<H>>,
 }
 
@@ -45,18 +43,18 @@ pub(crate) struct Common<H: Host> {
     pub(crate) settings: Settings,
     pub(crate) counters: Counters,
     pub(crate) scores: Scores,
-    watch: Watch,
-    monitors: Vec<(H::Pid, H::Tag)>,
+    pub(crate) watch: Watch,
+    pub(crate) monitors: Vec<(H::Pid, H::Tag)>,
 }
 
 /// What the poller and the kernel know of a socket.
-struct Watch {
+pub(crate) struct Watch {
     /// None before the socket is in the poller's table.
-    token: Option<Token>,
+    pub(crate) token: Option<Token>,
     /// Whether the kernel has a registration of the fd.
-    known: bool,
+    pub(crate) known: bool,
     /// What an event may come for.
-    armed: Interest,
+    pub(crate) armed: Interest,
 }
 
 /// The state of a socket, for as long as it is locked. A panic meanwhile closes the
@@ -249,7 +247,7 @@ impl<H: Host> Endpoint<H> {
     }
 
     /// Closes the socket for good and tells everybody who waits or monitors.
-    fn finish(&self, state: &mut State<H>, end: End) {
+    pub(crate) fn finish(&self, state: &mut State<H>, end: End) {
         let watch = &mut state.common.watch;
         if watch.known
             && let Some(socket) = state.role.socket()
@@ -271,7 +269,7 @@ impl<H: Host> Endpoint<H> {
         }
     }
 
-    fn tell_monitors(&self, common: &mut Common<H>, end: End) {
+    pub(crate) fn tell_monitors(&self, common: &mut Common<H>, end: End) {
         for (pid, monitor) in std::mem::take(&mut common.monitors) {
             self.host.down(pid, monitor, end);
         }
@@ -348,396 +346,6 @@ impl<H: Host> Endpoint<H> {
         };
         self.settle(&mut state);
         cancelled
-    }
-
-    /// A process that owned the socket, or waited in accept or send, has exited.
-    pub fn process_down(&self, pid: H::Pid) {
-        let mut state = self.lock();
-        if state.common.owner == pid {
-            self.leave(&mut state);
-        } else {
-            let low_watermark = state.common.settings.low_watermark;
-            match &mut state.role {
-                Role::Listener(listener) => listener.forget(pid),
-                Role::Stream(stream) => stream.forget_sender(pid, low_watermark),
-                Role::Connecting(_) | Role::Draining(_) | Role::Closed => {}
-            }
-        }
-        self.settle(&mut state);
-    }
-
-    /// Closes the socket for everybody, at once. What is queued goes on being written,
-    /// unless `{linger, {true, 0}}` says to reset.
-    pub fn abandon(&self) {
-        let mut state = self.lock();
-        self.leave(&mut state);
-        self.settle(&mut state);
-    }
-
-    /// Closes the socket with everything that is queued: nobody serves it any more.
-    pub(crate) fn discard(&self) {
-        self.finish(&mut self.lock(), None);
-    }
-
-    fn leave(&self, state: &mut State<H>) {
-        let resets = state.common.settings.resets_on_close();
-        match std::mem::replace(&mut state.role, Role::Closed) {
-            Role::Closed => {}
-            Role::Draining(draining) => state.role = Role::Draining(draining),
-            Role::Stream(stream) if !resets && stream.can_drain() => {
-                if let Some(draining) = stream.drain() {
-                    state.role = Role::Draining(draining);
-                }
-                self.tell_monitors(&mut state.common, None);
-            }
-            role => {
-                state.role = role;
-                self.finish(state, None);
-            }
-        }
-    }
-
-    /// Closes the socket without waiting. False: output is queued, and the caller should
-    /// wait for it with [`Endpoint::await_drained`], then call [`Endpoint::abandon`].
-    pub fn close(&self) -> bool {
-        let mut state = self.lock();
-        let resets = state.common.settings.resets_on_close();
-        let (mut context, role) = self.split(&mut state);
-        if let Role::Stream(stream) = role
-            && !resets
-        {
-            stream.flush(&mut context);
-            if stream.can_drain() {
-                self.settle(&mut state);
-                return false;
-            }
-        }
-        self.leave(&mut state);
-        true
-    }
-
-    /// Seconds that close may wait for queued output, `None` for the default.
-    pub fn linger(&self) -> Option<u32> {
-        self.lock().common.settings.linger
-    }
-
-    /// Waits for the end of the queued output: `Done(())` if none is queued.
-    pub fn await_drained(&self, pid: H::Pid, tag: H::Tag) -> Call<()> {
-        let mut state = self.lock();
-        match &mut state.role {
-            Role::Stream(stream) if stream.can_drain() => {
-                stream.await_drained(Waiter { pid, tag });
-                self.settle(&mut state);
-                Call::Wait
-            }
-            _ => Call::Done(()),
-        }
-    }
-
-    /// Applies a list of options, last to first.
-    ///
-    /// **Errors:** `EINVAL` if the socket is closed, else the refusal of an option; those
-    /// behind it in the list stay applied.
-    pub fn set_options(&self, list: &[Setting]) -> Result<(), Refused> {
-        let mut state = self.lock();
-        let State { common, role } = &mut *state;
-        if matches!(role, Role::Closed | Role::Draining(_)) {
-            return Err(Refused::EINVAL);
-        }
-        let mut result = Ok(());
-        for setting in list.iter().rev() {
-            let applied = match role.socket() {
-                Some(socket) => option::apply(setting, socket.as_fd(), &mut common.settings),
-                // The fd of a husk is gone: a kernel option is taken and forgotten.
-                None => match (setting.field(), setting) {
-                    (Some(field), Setting::Named(_, value)) => common.settings.set(field, value),
-                    _ => Ok(false),
-                },
-            };
-            match applied {
-                Ok(false) => {}
-                Ok(true) => Stream::<H>::tell_owner_passive(&self.host, common),
-                Err(refused) => {
-                    result = Err(refused);
-                    break;
-                }
-            }
-        }
-        self.rearm(state);
-        result
-    }
-
-    /// `setopts(S, [{active, true | once}])` without the way through the table.
-    ///
-    /// **Errors:** `EINVAL` if the socket is closed.
-    pub fn activate(&self, active: Active) -> Result<(), Refused> {
-        let mut state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
-            return Err(Refused::EINVAL);
-        }
-        state.common.settings.active = active;
-        self.rearm(state);
-        Ok(())
-    }
-
-    /// The settings have changed: delivers what is there and waits for more, first by
-    /// spinning if that has paid here.
-    fn rearm<'a>(&'a self, mut state: Locked<'a, H>) {
-        let (mut context, role) = self.split(&mut state);
-        if let Role::Stream(stream) = role {
-            stream.settings_changed(&mut context);
-            if stream.waits_for_once(context.common) && context.common.scores.is_due(Place::Arm) {
-                drop(state);
-                let hit = self.spin_for_delivery();
-                state = self.lock();
-                state.common.scores.learn(Place::Arm, hit);
-            }
-        }
-        self.settle(&mut state);
-    }
-
-    /// Tries for a moment to read and deliver in the caller. The lock is free in between.
-    pub(crate) fn spin_for_delivery(&self) -> bool {
-        let last = self.poller.last_event();
-        let (token, before) = {
-            let state = self.lock();
-            (
-                state.common.watch.token,
-                state.common.counters.received.count,
-            )
-        };
-        let Some(token) = token else { return false };
-        let attempt = || {
-            let mut state = self.lock();
-            let (mut context, role) = self.split(&mut state);
-            let Role::Stream(stream) = role else {
-                return Some(false);
-            };
-            if context.common.counters.received.count != before {
-                return Some(true);
-            }
-            if !stream.is_open() || context.common.settings.active.is_passive() {
-                return Some(false);
-            }
-            stream.deliver(&mut context, 1);
-            let hit = context.common.counters.received.count != before;
-            let over = !stream.is_open();
-            if hit || over {
-                self.settle(&mut state);
-                return Some(true);
-            }
-            None
-        };
-        spin::spin(attempt, || self.poller.has_other_work(token, last)).unwrap_or(false)
-    }
-
-    /// Before a spin that nearly always succeeds: keeps the poller from waking up for
-    /// what the spin will find.
-    pub(crate) fn hold_back_poller(&self, state: &mut State<H>, place: Place) {
-        let Common { watch, scores, .. } = &mut state.common;
-        if !watch.armed.read || watch.armed.write || !scores.is_sure(place) {
-            return;
-        }
-        if let (Some(token), Some(socket)) = (watch.token, state.role.socket())
-            && self
-                .poller
-                .arm(socket.as_fd(), token, Interest::NONE, true)
-                .is_ok()
-        {
-            watch.armed = Interest::NONE;
-        }
-    }
-
-    /// Spins for `attempt` to succeed, unless the poller gets other work.
-    pub(crate) fn spin_for<R>(&self, attempt: impl FnMut() -> Option<R>) -> Option<R> {
-        let last = self.poller.last_event();
-        let token = self.lock().common.watch.token?;
-        spin::spin(attempt, || self.poller.has_other_work(token, last))
-    }
-
-    /// Reads options; `Reading`s come in the order of the queries.
-    ///
-    /// **Errors:** `EINVAL` if the socket is closed.
-    pub fn get_options(&self, queries: Vec<Query>) -> Result<Vec<Reading>, Refused> {
-        let state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
-            return Err(Refused::EINVAL);
-        }
-        let socket = state.role.socket().map(AsFd::as_fd);
-        let read = |query| match option::read(query, socket, &state.common.settings) {
-            Reading::Stream(StreamValue::Queue) => {
-                let queued = match &state.role {
-                    Role::Stream(stream) => stream.queued(),
-                    _ => 0,
-                };
-                Reading::Value(Value::Int(i64::try_from(queued).unwrap_or(i64::MAX)))
-            }
-            Reading::Stream(StreamValue::Fd) => match state.role.socket() {
-                Some(socket) => Reading::Value(Value::Int(socket.as_raw_fd().into())),
-                None => Reading::Omitted,
-            },
-            reading => reading,
-        };
-        Ok(queries.into_iter().map(read).collect())
-    }
-
-    /// The counters; `None` if the socket is closed.
-    pub fn counters(&self) -> Option<Counters> {
-        let state = self.lock();
-        let pending = match &state.role {
-            Role::Closed | Role::Draining(_) => return None,
-            Role::Stream(stream) => stream.queued() as u64,
-            _ => 0,
-        };
-        Some(Counters {
-            pending,
-            ..state.common.counters
-        })
-    }
-
-    /// Bytes queued for sending, also of a socket that is closed for everybody.
-    pub fn queued(&self) -> usize {
-        match &self.lock().role {
-            Role::Stream(stream) => stream.queued(),
-            Role::Draining(draining) => draining.queued(),
-            _ => 0,
-        }
-    }
-
-    /// Everything that `info` shows.
-    pub fn info(&self) -> Info<H::Pid> {
-        let state = self.lock();
-        let common = &state.common;
-        let mut info = Info {
-            owner: common.owner,
-            counters: common.counters,
-            kind: Kind::Closed,
-            settings: common.settings.clone(),
-            acceptors: 0,
-            readers: 0,
-            writers: 0,
-        };
-        match &state.role {
-            Role::Connecting(_) => info.kind = Kind::Connecting,
-            Role::Stream(stream) => stream.describe(&mut info),
-            Role::Listener(listener) => {
-                info.kind = Kind::Listening;
-                info.acceptors = listener.acceptors();
-            }
-            Role::Draining(_) | Role::Closed => {}
-        }
-        info
-    }
-
-    /// The family the socket was opened with.
-    pub fn family(&self) -> Family {
-        self.lock().common.family
-    }
-
-    /// The address of this end.
-    ///
-    /// **Errors:** `EINVAL` closed, `EBADF` the peer's end was seen and the fd is gone.
-    pub fn local_address(&self) -> Result<Address, Failure> {
-        self.address(libc::EBADF, Socket::local_addr)
-    }
-
-    /// The address of the other end.
-    ///
-    /// **Errors:** `EINVAL` closed, `ENOTCONN` not connected.
-    pub fn peer_address(&self) -> Result<Address, Failure> {
-        self.address(libc::ENOTCONN, Socket::peer_addr)
-    }
-
-    fn address(
-        &self,
-        husk: i32,
-        ask: impl FnOnce(&Socket) -> std::io::Result<socket2::SockAddr>,
-    ) -> Result<Address, Failure> {
-        let state = self.lock();
-        match (&state.role, state.role.socket()) {
-            (Role::Closed | Role::Draining(_), _) => Err(Failure::Posix(libc::EINVAL)),
-            (_, None) => Err(Failure::Posix(husk)),
-            (_, Some(socket)) => Ok(Address::from_system(&ask(socket)?)),
-        }
-    }
-
-    /// The fd, which stays ours.
-    ///
-    /// **Errors:** `EINVAL` if there is none any more.
-    pub fn fd(&self) -> Result<RawFd, Failure> {
-        self.lock()
-            .role
-            .socket()
-            .map(Socket::as_raw_fd)
-            .ok_or(Failure::Posix(libc::EINVAL))
-    }
-
-    /// Tells `pid` once the socket is gone. False: it is gone already.
-    pub fn monitor(&self, pid: H::Pid, monitor: H::Tag) -> bool {
-        let mut state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
-            return false;
-        }
-        let monitors = &mut state.common.monitors;
-        if monitors.len() == monitors.capacity() {
-            monitors.retain(|(pid, _)| H::is_alive(*pid));
-        }
-        monitors.push((pid, monitor));
-        true
-    }
-
-    /// Takes back a monitor of `pid`. False: there is none.
-    pub fn cancel_monitor(&self, pid: H::Pid, monitor: &H::Tag) -> bool {
-        let monitors = &mut self.lock().common.monitors;
-        let before = monitors.len();
-        monitors.retain(|(watcher, tag)| *watcher != pid || tag != monitor);
-        monitors.len() < before
-    }
-
-    /// The owner.
-    pub fn owner(&self) -> H::Pid {
-        self.lock().common.owner
-    }
-
-    /// First half of a change of owner: makes the socket passive, so that no message
-    /// comes any more, and returns what it was. `None`: `to` is the owner already.
-    ///
-    /// **Errors:** `Closed`, `NotOwner`.
-    pub fn begin_transfer(&self, from: H::Pid, to: H::Pid) -> Result<Option<Active>, Failure> {
-        let mut state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
-            return Err(Failure::Closed);
-        }
-        if state.common.owner == to {
-            return Ok(None);
-        }
-        if state.common.owner != from {
-            return Err(Failure::NotOwner);
-        }
-        let active = std::mem::replace(&mut state.common.settings.active, Active::Passive);
-        let (mut context, role) = self.split(&mut state);
-        if let Role::Stream(stream) = role {
-            stream.flush(&mut context);
-        }
-        self.settle(&mut state);
-        Ok(Some(active))
-    }
-
-    /// Second half: the new owner gets what comes from now on. False: closed meanwhile.
-    pub fn finish_transfer(&self, to: H::Pid, active: Active) -> bool {
-        let mut state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
-            return false;
-        }
-        state.common.owner = to;
-        state.common.settings.active = active;
-        self.rearm(state);
-        true
-    }
-
-    /// Whether the socket is closed and all its output written.
-    pub fn is_closed(&self) -> bool {
-        matches!(self.lock().role, Role::Closed)
     }
 }
 

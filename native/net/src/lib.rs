@@ -4,13 +4,17 @@
 //! Nothing here knows of a VM: the world above is a [`Host`].
 
 pub mod address;
+mod closing;
 mod endpoint;
 mod file;
 mod host;
+mod inquiry;
 mod listener;
 mod open;
 pub mod option;
+mod ownership;
 mod poller;
+mod rearm;
 mod receiving;
 mod sending;
 pub mod settings;

@@ -1,0 +1,74 @@
+//! Closing a socket: at once, or when its queued output is written.
+
+use crate::endpoint::{Call, Endpoint, Role, State, Waiter};
+use crate::host::Host;
+
+impl<H: Host> Endpoint<H> {
+    /// Closes the socket without waiting. False: output is queued, and the caller should
+    /// wait for it with [`Endpoint::await_drained`], then call [`Endpoint::abandon`].
+    pub fn close(&self) -> bool {
+        let mut state = self.lock();
+        let resets = state.common.settings.resets_on_close();
+        let (mut context, role) = self.split(&mut state);
+        if let Role::Stream(stream) = role
+            && !resets
+        {
+            stream.flush(&mut context);
+            if stream.can_drain() {
+                self.settle(&mut state);
+                return false;
+            }
+        }
+        self.leave(&mut state);
+        true
+    }
+
+    /// Seconds that close may wait for queued output, `None` for the default.
+    pub fn linger(&self) -> Option<u32> {
+        self.lock().common.settings.linger
+    }
+
+    /// Waits for the end of the queued output: `Done(())` if none is queued.
+    pub fn await_drained(&self, pid: H::Pid, tag: H::Tag) -> Call<()> {
+        let mut state = self.lock();
+        match &mut state.role {
+            Role::Stream(stream) if stream.can_drain() => {
+                stream.await_drained(Waiter { pid, tag });
+                self.settle(&mut state);
+                Call::Wait
+            }
+            _ => Call::Done(()),
+        }
+    }
+
+    /// Closes the socket for everybody, at once. What is queued goes on being written,
+    /// unless `{linger, {true, 0}}` says to reset.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        self.leave(&mut state);
+        self.settle(&mut state);
+    }
+
+    /// Closes the socket with everything that is queued: nobody serves it any more.
+    pub(crate) fn discard(&self) {
+        self.finish(&mut self.lock(), None);
+    }
+
+    pub(crate) fn leave(&self, state: &mut State<H>) {
+        let resets = state.common.settings.resets_on_close();
+        match std::mem::replace(&mut state.role, Role::Closed) {
+            Role::Closed => {}
+            Role::Draining(draining) => state.role = Role::Draining(draining),
+            Role::Stream(stream) if !resets && stream.can_drain() => {
+                if let Some(draining) = stream.drain() {
+                    state.role = Role::Draining(draining);
+                }
+                self.tell_monitors(&mut state.common, None);
+            }
+            role => {
+                state.role = role;
+                self.finish(state, None);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The calls that change what a socket delivers, and looking for that in the caller
+//! before the poller is asked.
+
+use crate::endpoint::{Common, Endpoint, Locked, Role, State};
+use crate::host::Host;
+use crate::option::{self, Refused, Setting};
+use crate::spin::{self, Place};
+use crate::stream::Stream;
+use crate::sys::Interest;
+use proto::Active;
+use std::os::fd::AsFd;
+
+impl<H: Host> Endpoint<H> {
+    /// Applies a list of options, last to first.
+    ///
+    /// **Errors:** `EINVAL` if the socket is closed, else the refusal of an option; those
+    /// behind it in the list stay applied.
+    pub fn set_options(&self, list: &[Setting]) -> Result<(), Refused> {
+        let mut state = self.lock();
+        let State { common, role } = &mut *state;
+        if matches!(role, Role::Closed | Role::Draining(_)) {
+            return Err(Refused::EINVAL);
+        }
+        let mut result = Ok(());
+        for setting in list.iter().rev() {
+            let applied = match role.socket() {
+                Some(socket) => option::apply(setting, socket.as_fd(), &mut common.settings),
+                // The fd of a husk is gone: a kernel option is taken and forgotten.
+                None => match (setting.field(), setting) {
+                    (Some(field), Setting::Named(_, value)) => common.settings.set(field, value),
+                    _ => Ok(false),
+                },
+            };
+            match applied {
+                Ok(false) => {}
+                Ok(true) => Stream::<H>::tell_owner_passive(&self.host, common),
+                Err(refused) => {
+                    result = Err(refused);
+                    break;
+                }
+            }
+        }
+        self.rearm(state);
+        result
+    }
+
+    /// `setopts(S, [{active, true | once}])` without the way through the table.
+    ///
+    /// **Errors:** `EINVAL` if the socket is closed.
+    pub fn activate(&self, active: Active) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if matches!(state.role, Role::Closed | Role::Draining(_)) {
+            return Err(Refused::EINVAL);
+        }
+        state.common.settings.active = active;
+        self.rearm(state);
+        Ok(())
+    }
+
+    /// The settings have changed: delivers what is there and waits for more, first by
+    /// spinning if that has paid here.
+    pub(crate) fn rearm<'a>(&'a self, mut state: Locked<'a, H>) {
+        let (mut context, role) = self.split(&mut state);
+        if let Role::Stream(stream) = role {
+            stream.settings_changed(&mut context);
+            if stream.waits_for_once(context.common) && context.common.scores.is_due(Place::Arm) {
+                drop(state);
+                let hit = self.spin_for_delivery();
+                state = self.lock();
+                state.common.scores.learn(Place::Arm, hit);
+            }
+        }
+        self.settle(&mut state);
+    }
+
+    /// Tries for a moment to read and deliver in the caller. The lock is free in between.
+    pub(crate) fn spin_for_delivery(&self) -> bool {
+        let last = self.poller.last_event();
+        let (token, before) = {
+            let state = self.lock();
+            (
+                state.common.watch.token,
+                state.common.counters.received.count,
+            )
+        };
+        let Some(token) = token else { return false };
+        let attempt = || {
+            let mut state = self.lock();
+            let (mut context, role) = self.split(&mut state);
+            let Role::Stream(stream) = role else {
+                return Some(false);
+            };
+            if context.common.counters.received.count != before {
+                return Some(true);
+            }
+            if !stream.is_open() || context.common.settings.active.is_passive() {
+                return Some(false);
+            }
+            stream.deliver(&mut context, 1);
+            let hit = context.common.counters.received.count != before;
+            let over = !stream.is_open();
+            if hit || over {
+                self.settle(&mut state);
+                return Some(true);
+            }
+            None
+        };
+        spin::spin(attempt, || self.poller.has_other_work(token, last)).unwrap_or(false)
+    }
+
+    /// Before a spin that nearly always succeeds: keeps the poller from waking up for
+    /// what the spin will find.
+    pub(crate) fn hold_back_poller(&self, state: &mut State<H>, place: Place) {
+        let Common { watch, scores, .. } = &mut state.common;
+        if !watch.armed.read || watch.armed.write || !scores.is_sure(place) {
+            return;
+        }
+        if let (Some(token), Some(socket)) = (watch.token, state.role.socket())
+            && self
+                .poller
+                .arm(socket.as_fd(), token, Interest::NONE, true)
+                .is_ok()
+        {
+            watch.armed = Interest::NONE;
+        }
+    }
+
+    /// Spins for `attempt` to succeed, unless the poller gets other work.
+    pub(crate) fn spin_for<R>(&self, attempt: impl FnMut() -> Option<R>) -> Option<R> {
+        let last = self.poller.last_event();
+        let token = self.lock().common.watch.token?;
+        spin::spin(attempt, || self.poller.has_other_work(token, last))
+    }
+}
