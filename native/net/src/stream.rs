@@ -253,6 +253,7 @@ impl<H: Host> Stream<H> {
     pub(crate) fn settings_changed(&mut self, context: &mut Context<'_, H>) {
         let active = context.common.settings.active;
         if active.is_passive() {
+            self.call_for_held();
             return;
         }
         match &self.link {
@@ -338,7 +339,8 @@ impl<H: Host> Stream<H> {
             self.writer.break_burst();
         }
         match pause {
-            Pause::Satisfied | Pause::Drained | Pause::Budget => {}
+            Pause::Satisfied => self.call_for_held(),
+            Pause::Drained | Pause::Budget => {}
             Pause::End => self.end_actively(context, &Ended::Regularly),
             Pause::BadFrame => self.end_actively(context, &Ended::BadFrame),
             Pause::NoMemory => self.end_actively(context, &Ended::Failed(libc::ENOMEM)),
@@ -434,11 +436,11 @@ impl<H: Host> Stream<H> {
     /// Closes the fd; the socket keeps its owner.
     pub(crate) fn become_husk(&mut self, husk: Husk) {
         self.link = Link::Husk(husk);
-        self.receiver_gone();
+        self.call_receiver();
     }
 
-    /// A recv of somebody else than the caller learns of the end by trying again.
-    fn receiver_gone(&mut self) {
+    /// A recv of somebody else than the caller learns of news by trying again.
+    fn call_receiver(&mut self) {
         if let Some(receiver) = &mut self.receiver
             && let Some(tag) = receiver.tag.take()
         {
@@ -461,6 +463,14 @@ impl<H: Host> Stream<H> {
                 .answer(Reply::Failed(failure.unwrap_or(Failure::Closed)));
         }
         any
+    }
+
+    /// The socket is passive, and a recv that waits for the kernel's word would not learn
+    /// of what has been read already, or was put back.
+    fn call_for_held(&mut self) {
+        if !self.reader.held().is_empty() {
+            self.call_receiver();
+        }
     }
 
     fn take_socket(&mut self) -> Option<Socket> {

@@ -480,3 +480,16 @@ fn a_length_that_came_in_part_is_left_to_others() {
     owner.send(&socket, &Iolist(pieces.to_vec())).unwrap();
     assert_eq!(peer.read(7), b"\0\x05abcde");
 }
+
+/// Bytes that are put back wake who waits for the kernel to have some.
+#[test]
+fn what_is_put_back_is_received_by_who_waits() {
+    let rig = Rig::new();
+    let (owner, other) = (Process::spawn(), Process::spawn());
+    let (socket, _peer) = rig.stream(Family::Local, &owner, &[]);
+    let tag = tag();
+    assert!(matches!(other.try_recv(&socket, 0, tag), Call::Wait));
+    socket.unrecv(b"x").unwrap();
+    assert_eq!(other.reply(tag), Reply::Ready);
+    assert_eq!(other.recv(&socket, 0), Ok(b"x".to_vec()));
+}
