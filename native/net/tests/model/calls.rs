@@ -175,6 +175,11 @@ impl World<'_> {
                 }
                 // Those it has let go on come before what it leaves behind.
                 self.collect();
+                let waits = self.line.iter().any(|waits| !self.actors[*waits].dead);
+                assert!(
+                    self.turn.is_some() || !waits,
+                    "a timeout holds up the others"
+                );
                 if !close && kind == (Kind::Send { queued: false }) {
                     self.send(index, true);
                     // Forced: nobody waits for it.
