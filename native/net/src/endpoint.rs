@@ -139,33 +139,35 @@ pub enum Call<T> {
 pub(crate) type End = Option<Failure>;
 
 impl<H: Host> Endpoint<H> {
-    pub(crate) fn new(
-        host: H,
-        poller: Arc<Poller<H>>,
+    /// Makes a socket of its role, and hands it to its poller.
+    pub(crate) fn adopt(
+        poller: &Arc<Poller<H>>,
         owner: H::Pid,
         family: Family,
         settings: Settings,
         role: Role<H>,
-    ) -> Self {
-        let watch = Watch {
-            token: None,
-            known: false,
-            armed: Interest::NONE,
-        };
+        tell_passive: bool,
+    ) -> H::Handle {
         let common = Common {
             owner,
             family,
             settings,
             counters: Counters::default(),
             scores: Scores::default(),
-            watch,
+            watch: Watch {
+                token: None,
+                known: false,
+                armed: Interest::NONE,
+            },
             monitors: Vec::new(),
         };
-        Endpoint {
-            host,
-            poller,
+        let handle = H::adopt(Endpoint {
+            host: H::default(),
+            poller: Arc::clone(poller),
             state: Mutex::new(State { common, role }),
-        }
+        });
+        Self::enrol(&handle, tell_passive);
+        handle
     }
 
     /// The world above this socket.
@@ -173,12 +175,8 @@ impl<H: Host> Endpoint<H> {
         &self.host
     }
 
-    pub(crate) fn poller(&self) -> &Arc<Poller<H>> {
-        &self.poller
-    }
-
     /// Puts a new socket into the poller's table and starts what its settings ask for.
-    pub(crate) fn enrol(handle: &H::Handle, tell_passive: bool) {
+    fn enrol(handle: &H::Handle, tell_passive: bool) {
         let mut state = handle.lock();
         state.common.watch.token = Some(handle.poller.enrol(handle.clone()));
         if let (mut context, Role::Stream(stream)) = handle.split(&mut state) {
@@ -350,6 +348,11 @@ impl<H: Host> Endpoint<H> {
 }
 
 impl<H: Host> Role<H> {
+    /// Whether the socket is closed for everybody.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Role::Closed | Role::Draining(_))
+    }
+
     /// The fd, if the role still has one.
     pub(crate) fn socket(&self) -> Option<&Socket> {
         match self {

@@ -14,7 +14,7 @@ impl<H: Host> Endpoint<H> {
     /// **Errors:** `EINVAL` if the socket is closed.
     pub fn get_options(&self, queries: Vec<Query>) -> Result<Vec<Reading>, Refused> {
         let state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
+        if state.role.is_gone() {
             return Err(Refused::EINVAL);
         }
         let socket = state.role.socket().map(AsFd::as_fd);

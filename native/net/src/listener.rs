@@ -4,11 +4,9 @@
 //! timeout or a killed process loses none. One acceptor at a time is called, in the
 //! order in which they came; when it has come, or will not, the next one is.
 
-use crate::address::Family;
 use crate::endpoint::{Call, Endpoint, Role, Waiter};
 use crate::host::{Failure, Host, Reply};
 use crate::option::kernel;
-use crate::settings::Settings;
 use crate::spin::Place;
 use crate::stream::Stream;
 use crate::sys::{self, Interest};
@@ -16,7 +14,6 @@ use socket2::Socket;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 pub(crate) struct Listener<H: Host> {
     socket: Socket,
@@ -72,7 +69,11 @@ impl<H: Host> Endpoint<H> {
                     self.settle(&mut state);
                     drop(state);
                     Ok(match inherited {
-                        Ok(()) => Call::Done(self.accepted(pid, socket, family, settings)),
+                        Ok(()) => {
+                            let role = Role::Stream(Stream::new(socket));
+                            let poller = &self.poller;
+                            Call::Done(Self::adopt(poller, pid, family, settings, role, false))
+                        }
                         Err(refused) => Call::Failed(Failure::Posix(refused.errno)),
                     })
                 }
@@ -109,27 +110,6 @@ impl<H: Host> Endpoint<H> {
         }
         self.settle(&mut state);
         Call::Wait
-    }
-
-    fn accepted(
-        &self,
-        owner: H::Pid,
-        socket: Socket,
-        family: Family,
-        settings: Settings,
-    ) -> H::Handle {
-        let role = Role::Stream(Stream::new(socket));
-        let poller = Arc::clone(self.poller());
-        let handle = H::adopt(Endpoint::new(
-            H::default(),
-            poller,
-            owner,
-            family,
-            settings,
-            role,
-        ));
-        Self::enrol(&handle, false);
-        handle
     }
 }
 

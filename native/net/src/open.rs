@@ -122,7 +122,7 @@ impl<H: Host> Endpoint<H> {
                 (Role::Connecting(Connecting { socket, waiter }), Call::Wait)
             }
         };
-        let handle = adopt(poller, owner, spec.family, settings, role, tell_passive);
+        let handle = Self::adopt(poller, owner, spec.family, settings, role, tell_passive);
         Ok((handle, call))
     }
 
@@ -142,7 +142,7 @@ impl<H: Host> Endpoint<H> {
         } = spec.open(Active::Always)?;
         socket.listen(backlog)?;
         let role = Role::Listener(Listener::new(socket));
-        Ok(adopt(
+        Ok(Self::adopt(
             poller,
             owner,
             spec.family,
@@ -170,29 +170,15 @@ impl<H: Host> Endpoint<H> {
             Ok(true) => Role::Listener(Listener::new(socket)),
             _ => Role::Stream(Stream::new(socket)),
         };
-        Ok(adopt(poller, owner, family, settings, role, tell_passive))
+        Ok(Self::adopt(
+            poller,
+            owner,
+            family,
+            settings,
+            role,
+            tell_passive,
+        ))
     }
-}
-
-fn adopt<H: Host>(
-    poller: &Arc<Poller<H>>,
-    owner: H::Pid,
-    family: Family,
-    settings: Settings,
-    role: Role<H>,
-    tell_passive: bool,
-) -> H::Handle {
-    let endpoint = Endpoint::new(
-        H::default(),
-        Arc::clone(poller),
-        owner,
-        family,
-        settings,
-        role,
-    );
-    let handle = H::adopt(endpoint);
-    Endpoint::<H>::enrol(&handle, tell_passive);
-    handle
 }
 
 /// Connects. False: it goes on in the kernel. A peer on the same machine answers at

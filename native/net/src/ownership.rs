@@ -16,7 +16,7 @@ impl<H: Host> Endpoint<H> {
     /// **Errors:** `Closed`, `NotOwner`.
     pub fn begin_transfer(&self, from: H::Pid, to: H::Pid) -> Result<Option<Active>, Failure> {
         let mut state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
+        if state.role.is_gone() {
             return Err(Failure::Closed);
         }
         if state.common.owner == to {
@@ -37,7 +37,7 @@ impl<H: Host> Endpoint<H> {
     /// Second half: the new owner gets what comes from now on. False: closed meanwhile.
     pub fn finish_transfer(&self, to: H::Pid, active: Active) -> bool {
         let mut state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
+        if state.role.is_gone() {
             return false;
         }
         state.common.owner = to;
@@ -65,7 +65,7 @@ impl<H: Host> Endpoint<H> {
     /// Tells `pid` once the socket is gone. False: it is gone already.
     pub fn monitor(&self, pid: H::Pid, monitor: H::Tag) -> bool {
         let mut state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
+        if state.role.is_gone() {
             return false;
         }
         let monitors = &mut state.common.monitors;

@@ -18,7 +18,7 @@ impl<H: Host> Endpoint<H> {
     pub fn set_options(&self, list: &[Setting]) -> Result<(), Refused> {
         let mut state = self.lock();
         let State { common, role } = &mut *state;
-        if matches!(role, Role::Closed | Role::Draining(_)) {
+        if role.is_gone() {
             return Err(Refused::EINVAL);
         }
         let mut result = Ok(());
@@ -49,7 +49,7 @@ impl<H: Host> Endpoint<H> {
     /// **Errors:** `EINVAL` if the socket is closed.
     pub fn activate(&self, active: Active) -> Result<(), Refused> {
         let mut state = self.lock();
-        if matches!(state.role, Role::Closed | Role::Draining(_)) {
+        if state.role.is_gone() {
             return Err(Refused::EINVAL);
         }
         state.common.settings.active = active;
@@ -75,15 +75,7 @@ impl<H: Host> Endpoint<H> {
 
     /// Tries for a moment to read and deliver in the caller. The lock is free in between.
     pub(crate) fn spin_for_delivery(&self) -> bool {
-        let last = self.poller.last_event();
-        let (token, before) = {
-            let state = self.lock();
-            (
-                state.common.watch.token,
-                state.common.counters.received.count,
-            )
-        };
-        let Some(token) = token else { return false };
+        let before = self.lock().common.counters.received.count;
         let attempt = || {
             let mut state = self.lock();
             let (mut context, role) = self.split(&mut state);
@@ -105,7 +97,7 @@ impl<H: Host> Endpoint<H> {
             }
             None
         };
-        spin::spin(attempt, || self.poller.has_other_work(token, last)).unwrap_or(false)
+        self.spin_for(attempt).unwrap_or(false)
     }
 
     /// Before a spin that nearly always succeeds: keeps the poller from waking up for

@@ -60,5 +60,4 @@ rustler::atoms! {
     inet,
     inet6,
     local,
-    packet,
 }
