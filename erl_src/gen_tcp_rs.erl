@@ -10,7 +10,7 @@
 -export([send/2, recv/2, recv/3, unrecv/2, sendfile/4, shutdown/2, close/1]).
 -export([controlling_process/2, setopts/2, getopts/2, getstat/2]).
 -export([sockname/1, peername/1, socknames/1, peernames/1, getfd/1]).
--export([info/1, monitor/1, cancel_monitor/1]).
+-export([info/1, i/0, i/1, stats/0, time_locks/1, monitor/1, cancel_monitor/1]).
 -export([socket_to_list/1, which_packet_type/1, which_sockets/0]).
 -export([connect_address/4, connect_address/5, listen_family/3, fdopen_family/3]).
 -export([stop_all/1]).
@@ -533,9 +533,10 @@ one_name(Error) -> Error.
 -spec getfd(socket()) -> {ok, non_neg_integer()} | failure().
 getfd(?SOCKET(Handle)) -> gen_tcp_rs_nif:getfd(Handle).
 
-%% The keys of both of OTP's backends, as far as there is something to say.
+%% The keys of both of OTP's backends, as far as there is something to say, and the
+%% addresses, mode, packet, idle time and rtt.
 -spec info(socket()) -> map().
-info(?SOCKET(Handle)) ->
+info(?SOCKET(Handle) = Socket) ->
     #{state := State, num_acceptors := Acceptors, num_readers := Readers,
       num_writers := Writers, family := Family} = Info = gen_tcp_rs_nif:info(Handle),
     Busy = [accepting || Acceptors > 0] ++ [reading || Readers > 0],
@@ -544,9 +545,10 @@ info(?SOCKET(Handle)) ->
             #{states => [closed], rstates => [closed], wstates => [closed]};
         _ ->
             States = states(State),
+            Known = maps:with([owner, active, counters, num_acceptors, num_readers, num_writers],
+                              Info),
             maps:merge(
-              maps:with([owner, active, counters, num_acceptors, num_readers, num_writers],
-                         Info),
+              maps:merge(Known, gen_tcp_rs_observe:details(Socket)),
               #{states => States ++ Busy,
                 rstates => rstates(State) ++ Busy,
                 wstates => wstates(State) ++ [writing || Writers > 0],
@@ -573,6 +575,21 @@ wstates(State) -> rstates(State).
 -spec protocol(family()) -> ip | tcp.
 protocol(local) -> ip;
 protocol(_Family) -> tcp.
+
+%% Prints a table of all sockets, sorted by a column.
+-spec i() -> ok.
+i() -> i(owner).
+
+-spec i(gen_tcp_rs_observe:column()) -> ok.
+i(Column) -> gen_tcp_rs_observe:i(Column).
+
+%% What the library has done since it was loaded: docs/observing.md.
+-spec stats() -> gen_tcp_rs_observe:stats().
+stats() -> gen_tcp_rs_observe:stats().
+
+%% Switches the measuring of `longest_lock` on, from nothing, or off.
+-spec time_locks(boolean()) -> ok.
+time_locks(On) -> gen_tcp_rs_nif:time_locks(On).
 
 -spec monitor(socket()) -> reference().
 monitor(?SOCKET(Handle) = Socket) ->

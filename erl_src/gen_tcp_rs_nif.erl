@@ -11,6 +11,7 @@
 -export([setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1]).
 -export([begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1]).
 -export([sockets/0, await_all_closed/1, stop/0]).
+-export([snapshot/1, totals/0, time_locks/1]).
 
 -export_type([handle/0, active/0]).
 
@@ -22,7 +23,8 @@
        shutdown/2, close/1, await_drained/2, queued/1, abandon/1,
        setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1,
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
-       sockets/0, await_all_closed/1, stop/0]).
+       sockets/0, await_all_closed/1, stop/0,
+       snapshot/1, totals/0, time_locks/1]).
 
 -type handle() :: reference().
 -type active() :: boolean() | once | 1..32767.
@@ -158,3 +160,12 @@ await_all_closed(_Ref) -> erlang:nif_error(not_loaded).
 
 -spec stop() -> ok.
 stop() -> erlang:nif_error(not_loaded).
+
+-spec snapshot(handle()) -> map().
+snapshot(_Handle) -> erlang:nif_error(not_loaded).
+
+-spec totals() -> map().
+totals() -> erlang:nif_error(not_loaded).
+
+-spec time_locks(boolean()) -> ok.
+time_locks(_On) -> erlang:nif_error(not_loaded).

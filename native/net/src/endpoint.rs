@@ -13,10 +13,11 @@ use crate::listener::Listener;
 use crate::poller::{Poller, Token};
 use crate::sending::Draining;
 use crate::settings::Settings;
-use crate::spin::Scores;
+use crate::spin::{self, Scores};
 use crate::stats::Counters;
 use crate::stream::Stream;
 use crate::sys::Interest;
+use crate::totals::{self, Total};
 use parking_lot::{Mutex, MutexGuard};
 use socket2::Socket;
 use std::ops::{Deref, DerefMut};
@@ -61,6 +62,8 @@ pub(crate) struct Watch {
 /// socket, whoever's call or event it was.
 pub(crate) struct Locked<'a, H: Host> {
     endpoint: &'a Endpoint<H>,
+    /// When it was locked, if that is to be known.
+    since: Option<u64>,
     state: MutexGuard<'a, State<H>>,
 }
 
@@ -82,6 +85,9 @@ impl<H: Host> Drop for Locked<'_, H> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.endpoint.fail_after_panic(&mut self.state);
+        }
+        if let Some(since) = self.since {
+            totals::lock_held(spin::now().saturating_sub(since));
         }
     }
 }
@@ -166,6 +172,7 @@ impl<H: Host> Endpoint<H> {
             poller: Arc::clone(poller),
             state: Mutex::new(State { common, role }),
         });
+        totals::add(Total::Opened, 1);
         Self::enrol(&handle, tell_passive);
         handle
     }
@@ -195,9 +202,11 @@ impl<H: Host> Endpoint<H> {
     }
 
     pub(crate) fn lock(&self) -> Locked<'_, H> {
+        let state = self.state.lock();
         Locked {
             endpoint: self,
-            state: self.state.lock(),
+            since: totals::locks_are_timed().then(spin::now),
+            state,
         }
     }
 

@@ -142,6 +142,8 @@ pub enum Kind {
     Listening,
     /// The peer is gone; the socket still has its owner.
     Disconnected,
+    /// Closed for everybody; what is queued is still written.
+    Draining,
     /// Closed.
     Closed,
 }

@@ -1,7 +1,7 @@
 //! What a socket can be asked.
 
 use crate::address::{Address, Family};
-use crate::endpoint::{Endpoint, Role};
+use crate::endpoint::{Endpoint, Role, State};
 use crate::host::{Failure, Host, Info, Kind};
 use crate::option::{self, Query, Reading, Refused, StreamValue, Value};
 use crate::stats::Counters;
@@ -60,7 +60,10 @@ impl<H: Host> Endpoint<H> {
 
     /// Everything that `info` shows.
     pub fn info(&self) -> Info<H::Pid> {
-        let state = self.lock();
+        Self::describe(&self.lock())
+    }
+
+    pub(crate) fn describe(state: &State<H>) -> Info<H::Pid> {
         let common = &state.common;
         let mut info = Info {
             owner: common.owner,

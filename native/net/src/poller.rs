@@ -7,6 +7,7 @@
 use crate::endpoint::Endpoint;
 use crate::host::{Host, Reply};
 use crate::sys::{self, Interest};
+use crate::totals::{self, Total};
 use mio::{Events, Poll, Registry, Waker};
 use parking_lot::Mutex;
 use std::io;
@@ -203,11 +204,13 @@ impl<H: Host> Poller<H> {
             if poll.poll(&mut events, None).is_err() {
                 continue;
             }
+            totals::add(Total::Wakeups, 1);
             for event in &events {
                 let token = Token(event.token().0 as u64);
                 if token == WAKER {
                     continue;
                 }
+                totals::add(Total::Events, 1);
                 self.last.store(token.0, Ordering::Relaxed);
                 let handle = {
                     let table = self.table.lock();
@@ -225,6 +228,7 @@ impl<H: Host> Poller<H> {
                 self.serve(&handle, ready);
             }
         }
+        totals::leave();
     }
 
     /// A bug in one socket closes that socket; the others live.

@@ -4,6 +4,7 @@ use crate::endpoint::{Call, Context, Endpoint, Role, State, Waiter};
 use crate::host::{Failure, Host, Reply};
 use crate::spin::{self, Place};
 use crate::stream::{Link, Sender, Stream};
+use crate::totals::{self, Total};
 use proto::writer::{Route, Writer};
 use socket2::Socket;
 use std::io::{self, IoSlice};
@@ -185,10 +186,26 @@ impl<H: Host> Stream<H> {
         }
         match route {
             Route::Write => match self.write_now(header, data) {
-                Ok(()) => Sent::Done,
+                Ok(()) => {
+                    totals::add(
+                        match self.writer.is_empty() {
+                            true => Total::SendsDirect,
+                            false => Total::SendsQueued,
+                        },
+                        1,
+                    );
+                    Sent::Done
+                }
                 Err(errno) => Sent::Failed(self.write_failed(context, errno, true)),
             },
             Route::Queue | Route::QueueAndFlush | Route::FlushFirst => {
+                totals::add(
+                    match self.writer.is_refused() {
+                        true => Total::SendsQueued,
+                        false => Total::SendsCoalesced,
+                    },
+                    1,
+                );
                 queue(&mut self.writer, header, data, 0);
                 if route == Route::QueueAndFlush
                     && let Err(errno) = self.write_queue(low_watermark)
@@ -470,7 +487,11 @@ fn write<'a>(socket: &Socket, pieces: impl Iterator<Item = &'a [u8]>) -> Result<
             many => socket.send_vectored_with_flags(many, libc::MSG_NOSIGNAL),
         };
         match result {
-            Ok(gone) => return Ok(Progress { offered, gone }),
+            Ok(gone) => {
+                totals::add(Total::Writes, 1);
+                totals::add(Total::WrittenBytes, gone as u64);
+                return Ok(Progress { offered, gone });
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock => return Ok(Progress { offered, gone: 0 }),

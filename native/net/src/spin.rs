@@ -4,6 +4,7 @@
 //! because then the scheduler has better things to do.
 
 use crate::sys;
+use crate::totals::{self, Total};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -106,6 +107,12 @@ impl Scores {
 
     /// Takes note of how the spin went.
     pub(crate) fn learn(&mut self, place: Place, hit: bool) {
+        let total = if hit {
+            Total::SpinsHit
+        } else {
+            Total::SpinsMissed
+        };
+        totals::add(total, 1);
         self.at(place).learn(hit);
     }
 

@@ -18,6 +18,7 @@ use crate::host::{Event, Failure, Form, Host, Info, Kind, Reply};
 use crate::settings::Settings;
 use crate::spin;
 use crate::sys::Interest;
+use crate::totals::{self, Total};
 use proto::reader::{Next, Pause, Payload, Plan, Reader, Source, Want};
 use proto::writer::Writer;
 use proto::{Active, PacketType};
@@ -58,8 +59,15 @@ impl Source for Kernel<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             match self.0.read(buf) {
-                Ok(len) => return Ok(Some(len)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Ok(len) => {
+                    totals::add(Total::Reads, 1);
+                    totals::add(Total::ReadBytes, len as u64);
+                    return Ok(Some(len));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    totals::add(Total::EmptyReads, 1);
+                    return Ok(None);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -212,12 +220,16 @@ impl<H: Host> Stream<H> {
         }
     }
 
-    pub(crate) fn describe(&self, info: &mut Info<H::Pid>) {
-        info.kind = match self.link {
+    pub(crate) fn kind(&self) -> Kind {
+        match self.link {
             Link::Open(_) | Link::InputEnded(_) => Kind::Connected,
             Link::Husk(_) => Kind::Disconnected,
             Link::Over(..) => Kind::Closed,
-        };
+        }
+    }
+
+    pub(crate) fn describe(&self, info: &mut Info<H::Pid>) {
+        info.kind = self.kind();
         info.counters.pending = self.writer.queued() as u64;
         info.readers = usize::from(
             self.receiver

@@ -11,6 +11,7 @@ mod host;
 mod iodata;
 mod message;
 mod nif;
+mod observe;
 mod option_terms;
 mod pollers;
 

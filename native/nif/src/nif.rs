@@ -414,13 +414,9 @@ fn info<'a>(env: Env<'a>, socket: &'a Socket) -> NifResult<Term<'a>> {
         Kind::Connected => atoms::connected(),
         Kind::Listening => atoms::listening(),
         Kind::Disconnected => atoms::disconnected(),
-        Kind::Closed => atoms::closed(),
+        Kind::Draining | Kind::Closed => atoms::closed(),
     };
-    let family = match socket.family() {
-        Family::Inet => atoms::inet(),
-        Family::Inet6 => atoms::inet6(),
-        Family::Local => atoms::local(),
-    };
+    let family = family_atom(socket.family());
     let pairs = [
         (atoms::state(), state.encode(env)),
         (atoms::owner(), info.owner.local().encode(env)),
@@ -435,6 +431,14 @@ fn info<'a>(env: Env<'a>, socket: &'a Socket) -> NifResult<Term<'a>> {
     Term::map_from_pairs(env, &pairs)
 }
 
+pub(crate) fn family_atom(family: Family) -> Atom {
+    match family {
+        Family::Inet => atoms::inet(),
+        Family::Inet6 => atoms::inet6(),
+        Family::Local => atoms::local(),
+    }
+}
+
 fn counters_term<'a>(env: Env<'a>, counters: &Counters) -> NifResult<Term<'a>> {
     let mut pairs = Vec::with_capacity(Counter::ALL.len());
     for (name, counter) in Counter::ALL {
@@ -443,7 +447,7 @@ fn counters_term<'a>(env: Env<'a>, counters: &Counters) -> NifResult<Term<'a>> {
     Term::map_from_pairs(env, &pairs)
 }
 
-fn active_term<'a>(env: Env<'a>, active: Active) -> Term<'a> {
+pub(crate) fn active_term<'a>(env: Env<'a>, active: Active) -> Term<'a> {
     match active {
         Active::Passive => false.encode(env),
         Active::Always => true.encode(env),

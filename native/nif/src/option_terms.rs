@@ -369,7 +369,7 @@ fn value_term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
 }
 
 /// Digits read back as integers, the rest as atoms.
-fn packet_term(env: Env<'_>, packet: PacketType) -> Term<'_> {
+pub(crate) fn packet_term(env: Env<'_>, packet: PacketType) -> Term<'_> {
     let name = packet_read_back(packet);
     match name.parse::<u8>() {
         Ok(digit) => digit.encode(env),

@@ -98,6 +98,11 @@ impl<K: AsRef<[u8]>> Writer<K> {
         self.pressure == Pressure::Busy
     }
 
+    /// Whether the kernel has refused bytes, so that only its readiness empties the queue.
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Something was delivered or received in between: the next send starts a new burst.
     pub fn break_burst(&mut self) {
         self.burst = 0;

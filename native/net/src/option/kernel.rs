@@ -194,7 +194,7 @@ pub(super) fn fast_open(socket: BorrowedFd<'_>) -> io::Result<Value> {
 }
 
 /// Reads the statistics of the connection.
-pub(super) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<Value> {
+pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<Value> {
     let bytes = get_bytes(socket, IPPROTO_TCP, TCP_INFO, vec![0; TCP_INFO_MAX])?;
     Ok(Value::TcpInfo(Box::new(TcpInfo::decode(&bytes))))
 }
