@@ -2,7 +2,7 @@
 # more than `rebar3 compile`; the targets here add checks around it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test conformance dialyzer clean
+.PHONY: help setup build demo test conformance bench dialyzer clean
 
 WITH_ENV := . support/env.sh &&
 
@@ -11,6 +11,7 @@ help:
 	@echo "make test       every check and every test; ends with the numbers of tests passed and failed"
 	@echo "make conformance OTP's own suites for gen_tcp, on this backend and on inet (15 minutes)"
 	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
+	@echo "make bench      every row of the benchmark on inet, socket and rs (20 minutes); ROWS=, ROUNDS=: bench/README.md"
 	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"
 	@echo "make build      compile everything (what 'rebar3 compile' does)"
 	@echo "make setup      check for what the build needs, and install what is missing (Debian 12)"
@@ -39,6 +40,11 @@ conformance:
 fuzz:
 	@support/setup.sh test
 	@$(WITH_ENV) sh native/fuzz/run.sh $(SECONDS)
+
+bench:
+	@support/setup.sh bench
+	@$(WITH_ENV) rebar3 compile
+	@$(WITH_ENV) sh bench/run.sh
 
 bench-framing:
 	@support/setup.sh build

@@ -3,7 +3,7 @@
 # what is missing with apt where root or sudo is there. Where it cannot, it says
 # exactly what to install and fails.
 #
-#   support/setup.sh build | test | conformance | demo | dialyzer
+#   support/setup.sh build | test | conformance | bench | demo | dialyzer
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -14,9 +14,10 @@ case "$purpose" in
     build) applications="compiler crypto" ;;
     test | conformance) applications="compiler crypto common_test tools inets ssl public_key" ;;
     demo) applications="compiler crypto inets ssl public_key" ;;
+    bench) applications="compiler crypto inets ssl public_key" ;;
     dialyzer) applications="compiler crypto dialyzer" ;;
     *)
-        echo "usage: support/setup.sh build|test|conformance|demo|dialyzer" >&2
+        echo "usage: support/setup.sh build|test|conformance|bench|demo|dialyzer" >&2
         exit 2
         ;;
 esac
@@ -100,6 +101,16 @@ case "$purpose" in
         if have apt-get; then
             have wrk || packages="$packages wrk"
             have ip || packages="$packages iproute2"
+            have strace || packages="$packages strace"
+        fi
+        ;;
+    # Rows, columns and pictures that need these are left out without them.
+    bench)
+        if have apt-get; then
+            have wrk || packages="$packages wrk"
+            have ip || packages="$packages iproute2"
+            have strace || packages="$packages strace"
+            python3 -c 'import matplotlib' 2>/dev/null || packages="$packages python3-matplotlib"
         fi
         ;;
     demo) have curl || packages="$packages curl" ;;

@@ -1,0 +1,50 @@
+%% Measures one scene with one backend once.
+-module(bench_run).
+
+-export([scene/3]).
+
+-export_type([nodes/0, figures/0]).
+
+%% The two ends of a link, and the address of the server there.
+-type nodes() :: #{server := bench_node:bench_node(), client := bench_node:bench_node(), address := inet:ip4_address()}.
+
+%% What one measurement of a row gave. Latencies in microseconds; cpu is that of both nodes, microseconds an operation;
+%% `long` are the times at which a scheduler was held.
+-type figures() :: #{value := float(), ops => non_neg_integer(), seconds => float(), p50 => float(), p99 => float(),
+                     cpu => float(), long => [bench_node:long_schedule()]}.
+
+-define(WARM_UP, 60).
+-define(MILLISECONDS, 250).
+
+-spec scene(bench_socket:backend(), bench_rows:scene(), nodes()) -> [{Row :: string(), figures()}].
+scene(Backend, #{custom := true, measure := Module} = Scene, Nodes) ->
+    Module:measure(Backend, Scene, Nodes);
+scene(Backend, #{measure := Module, arguments := Arguments, rows := Rows}, Nodes) ->
+    #{server := Server, client := Client, address := Address} = Nodes,
+    Port = bench_node:call(Server, bench_workload, start_server, [Module, Backend, Arguments]),
+    ok = bench_node:call(Client, bench_workload, start_client, [Module, Backend, Address, Port, Arguments]),
+    Figures = [{Name, row(Row, Server, Client)} || #{name := Name, backends := Backends} = Row <- Rows,
+                                                   lists:member(Backend, Backends)],
+    ok = bench_node:call(Client, bench_workload, stop_client, []),
+    ok = bench_node:call(Server, bench_workload, stop_server, []),
+    Figures.
+
+row(Row, Server, Client) ->
+    Arguments = maps:get(arguments, Row, #{}),
+    ok = bench_node:call(Client, bench_workload, prepare, [Arguments]),
+    _ = bench_node:call(Client, bench_workload, run, [Arguments, ?WARM_UP]),
+    Nodes = lists:usort([Server, Client]),
+    _ = on_all(Nodes, long_schedules),
+    Before = lists:sum(on_all(Nodes, runtime)),
+    #{ops := Ops, ns := Nanoseconds} = Result =
+        bench_node:call(Client, bench_workload, run, [Arguments, maps:get(milliseconds, Row, ?MILLISECONDS)]),
+    Runtime = lists:sum(on_all(Nodes, runtime)) - Before,
+    maps:merge(maps:with([p50, p99], Result),
+               #{value => Ops * maps:get(factor, Row, 1.0) * 1.0e9 / Nanoseconds,
+                 ops => Ops,
+                 seconds => Nanoseconds / 1.0e9,
+                 cpu => Runtime * 1000 / Ops,
+                 long => lists:append(on_all(Nodes, long_schedules))}).
+
+on_all(Nodes, Function) ->
+    [bench_node:call(Node, bench_node, Function, []) || Node <- Nodes].

@@ -1,0 +1,25 @@
+#!/bin/sh
+# The benchmark with the Erlang/OTP that is on the path. `make bench` calls it after it has built everything; it needs no
+# more than the compiled application, so that it also runs where rebar3 and cargo are not.
+#
+# Settings, all from the environment:
+#   ROWS      words: rows whose names contain one of them between hyphens: bulk, pingpong-once-1, 1000 (all)
+#   ROUNDS    how often each row is measured with each backend (9)
+#   BACKENDS  of inet, socket, rs, raw, c (all)
+#   OUTPUT    the results' name, without its ending (bench/results/latest)
+#   EBIN      where the compiled application is (_build/default/lib/gen_tcp_rs/ebin)
+set -eu
+
+cd "$(dirname "$0")/.."
+
+release="$(erl -noinput -boot start_clean -eval 'io:format("~ts", [erlang:system_info(otp_release)]), halt(0).')"
+code="_build/bench/otp-$release"
+mkdir -p "$code"
+erlc -Werror +warn_missing_spec -o "$code" bench/bench_workload.erl
+erlc -Werror +warn_missing_spec -pa "$code" -o "$code" bench/*.erl
+
+commit="$(git describe --always --dirty 2>/dev/null || echo unknown)"
+exec erl -noinput -boot start_clean -pa "$code" "${EBIN:-$PWD/_build/default/lib/gen_tcp_rs/ebin}" \
+    -eval 'bench:main(init:get_plain_arguments()).' -extra \
+    ${ROWS:+"rows=$ROWS"} ${ROUNDS:+"rounds=$ROUNDS"} ${BACKENDS:+"backends=$BACKENDS"} ${OUTPUT:+"output=$OUTPUT"} \
+    "about=commit=$commit" "about=date=$(date -u +%Y-%m-%d)"
