@@ -471,6 +471,7 @@ transfer(Handle, NewOwner, Active) ->
         ok -> ok;
         %% Its tcp_closed has moved with the rest.
         {error, closed} -> ok;
+        monitored -> gen_tcp_rs_monitors:look(Handle);
         {error, badarg} ->
             _ = gen_tcp_rs_nif:finish_transfer(Handle, self(), Active),
             {error, badarg}
@@ -594,8 +595,10 @@ time_locks(On) -> gen_tcp_rs_nif:time_locks(On).
 -spec monitor(socket()) -> reference().
 monitor(?SOCKET(Handle) = Socket) ->
     Ref = make_ref(),
-    _ = gen_tcp_rs_nif:monitor(Handle, Ref)
-        orelse (self() ! {'DOWN', Ref, port, Socket, noproc}),
+    case gen_tcp_rs_nif:monitor(Handle, Ref) of
+        true -> ok = gen_tcp_rs_monitors:look(Handle);
+        false -> self() ! {'DOWN', Ref, port, Socket, noproc}
+    end,
     Ref.
 
 -spec cancel_monitor(reference()) -> boolean().

@@ -1,9 +1,8 @@
 %% The application: its start lets OTP's own gen_tcp and inet select rs sockets
 %% (gen_tcp_rs_backend), its stop takes the node back to where it was.
 %%
-%% It is its own supervisor, without children: the sockets live in the native
-%% library and the pollers start with the first socket. The application callback
-%% only has to have a process to name.
+%% It is its own supervisor. The sockets live in the native library and the pollers
+%% start with the first socket; what lives here only tells why their owners exited.
 -module(gen_tcp_rs_app).
 
 -behaviour(application).
@@ -30,9 +29,10 @@ stop(_State) ->
     _ = gen_tcp_rs:stop_all(?STOP_MILLISECONDS),
     ok.
 
--spec init([]) -> {ok, {supervisor:sup_flags(), []}}.
+-spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
-    {ok, {#{}, []}}.
+    {ok, {#{intensity => 10, period => 1},
+          [#{id => gen_tcp_rs_monitors, start => {gen_tcp_rs_monitors, start_link, []}}]}}.
 
 -spec start_supervisor() -> {ok, pid()} | {error, term()}.
 start_supervisor() ->

@@ -10,6 +10,7 @@
 -export([shutdown/2, close/1, await_drained/2, queued/1, abandon/1]).
 -export([setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1]).
 -export([begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1]).
+-export([monitored_owner/1, promise_report/2, report/3]).
 -export([sockets/0, await_all_closed/1, stop/0]).
 -export([snapshot/1, totals/0, time_locks/1]).
 
@@ -23,6 +24,7 @@
        shutdown/2, close/1, await_drained/2, queued/1, abandon/1,
        setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1,
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
+       monitored_owner/1, promise_report/2, report/3,
        sockets/0, await_all_closed/1, stop/0,
        snapshot/1, totals/0, time_locks/1]).
 
@@ -141,7 +143,8 @@ begin_transfer(_Handle, _NewOwner) -> erlang:nif_error(not_loaded).
 -spec forward(pid(), term()) -> boolean().
 forward(_NewOwner, _Message) -> erlang:nif_error(not_loaded).
 
--spec finish_transfer(handle(), pid(), false | active()) -> ok | failure().
+%% monitored: gen_tcp_rs_monitors has to know the new owner.
+-spec finish_transfer(handle(), pid(), false | active()) -> ok | monitored | failure().
 finish_transfer(_Handle, _NewOwner, _Active) -> erlang:nif_error(not_loaded).
 
 %% False: the socket is closed.
@@ -150,6 +153,18 @@ monitor(_Handle, _Ref) -> erlang:nif_error(not_loaded).
 
 -spec cancel_monitor(reference()) -> boolean().
 cancel_monitor(_Ref) -> erlang:nif_error(not_loaded).
+
+%% The owner of an open socket that is monitored.
+-spec monitored_owner(handle()) -> pid() | none.
+monitored_owner(_Handle) -> erlang:nif_error(not_loaded).
+
+%% This process is going to call report/3 when the owner exits. False: not the owner any
+%% more, or no monitor. {unmonitored, Handle} comes when nobody wants to know it any more.
+-spec promise_report(handle(), pid()) -> boolean().
+promise_report(_Handle, _Owner) -> erlang:nif_error(not_loaded).
+
+-spec report(handle(), pid(), Reason :: term()) -> ok.
+report(_Handle, _Owner, _Reason) -> erlang:nif_error(not_loaded).
 
 -spec sockets() -> [handle()].
 sockets() -> erlang:nif_error(not_loaded).

@@ -3,8 +3,8 @@
 
 -export([observations/0]).
 
--import(rs_test, [client/2, server/2, listen/2, next/0, until_closed/1, read_all/1, reset/1, arrived/2, fin_arrived/1,
-                  reset_arrived/1, barrier/1, mailbox/0, async/1, blocked/1, await/1, kill/1, fill/1, drain/2]).
+-import(rs_test, [client/2, server/2, listen/2, next/0, next/1, until_closed/1, read_all/1, reset/1, arrived/2,
+                  fin_arrived/1, reset_arrived/1, barrier/1, mailbox/0, async/1, blocked/1, await/1, kill/1, fill/1, drain/2]).
 
 -spec observations() -> [{string(), fun((rs_test:context()) -> term())}].
 observations() ->
@@ -271,6 +271,20 @@ shutdowns() ->
 down() ->
     next().
 
+%% A process that owns a socket and then does as it is told.
+owned(C, Make) ->
+    Parent = self(),
+    Owner = spawn(fun() ->
+                          Monitor = erlang:monitor(process, Parent),
+                          {Socket, _Peer} = Make(C, []),
+                          Parent ! {rs_test, made, self(), Socket},
+                          receive
+                              {'DOWN', Monitor, process, Parent, _} -> ok;
+                              End -> End()
+                          end
+                  end),
+    receive {rs_test, made, Owner, Socket} -> {Owner, Socket} end.
+
 monitors() ->
     [{"monitor, " ++ Name,
       fun(C) ->
@@ -300,17 +314,48 @@ monitors() ->
                 {"bad frame", [{active, true}, {packet, 4}], fun(P) -> gen_tcp:send(P, <<16#ffffffff:32>>) end}]]
     ++ [{"monitor, the owner " ++ Name,
          fun(C) ->
-                 Parent = self(),
-                 Owner = async(fun() ->
-                                       {Socket, Peer} = client(C, []),
-                                       Parent ! {rs_test, made, Socket, Peer},
-                                       receive Reason -> exit(self(), Reason) end
-                               end),
-                 Socket = receive {rs_test, made, Made, _} -> Made end,
+                 {Owner, Socket} = owned(C, Make),
                  _ = inet:monitor(Socket),
-                 exit(rs_test:pid_of(Owner), Reason),
+                 Owner ! End,
                  down()
-         end} || {Name, Reason} <- [{"is killed", kill}, {"exits", some_reason}, {"is shut down", shutdown}]]
+         end}
+        || {Name, Make, End} <-
+               [{"is killed", fun rs_test:client/2, fun() -> exit(self(), kill) end},
+                {"exits", fun rs_test:client/2, fun() -> exit(some_reason) end},
+                {"exits with a large reason", fun rs_test:client/2, fun() -> exit({lists:seq(1, 1000), self()}) end},
+                {"exits normally", fun rs_test:client/2, fun() -> exit(normal) end},
+                {"returns", fun rs_test:client/2, fun() -> ok end},
+                {"throws", fun rs_test:client/2, fun() -> throw(ball) end},
+                {"is shut down", fun rs_test:client/2, fun() -> exit(shutdown) end},
+                {"of an accepted socket exits", fun rs_test:server/2, fun() -> exit(some_reason) end},
+                {"of a listening socket exits", fun(C1, Options) -> {listen(C1, Options), none} end,
+                 fun() -> exit(some_reason) end}]]
+    ++ [{"monitor, then a new owner that exits",
+         fun(C) ->
+                 {Old, Socket} = owned(C, fun rs_test:client/2),
+                 {New, _} = owned(C, fun rs_test:client/2),
+                 Parent = self(),
+                 _ = inet:monitor(Socket),
+                 Old ! fun() -> Parent ! {rs_test, handed, gen_tcp:controlling_process(Socket, New)}, exit(old_reason) end,
+                 ok = receive {rs_test, handed, Handed} -> Handed end,
+                 New ! fun() -> exit(new_reason) end,
+                 down()
+         end},
+        {"two monitors, the owner exits",
+         fun(C) ->
+                 {Owner, Socket} = owned(C, fun rs_test:client/2),
+                 References = [inet:monitor(Socket), inet:monitor(Socket)],
+                 true = inet:cancel_monitor(hd(References)),
+                 Owner ! fun() -> exit(some_reason) end,
+                 {down(), next(50)}
+         end},
+        {"monitor, the owner exits with output queued",
+         fun(C) ->
+                 {Owner, Socket} = owned(C, fun rs_test:client/2),
+                 _ = inet:monitor(Socket),
+                 Owner ! fun() -> rs_test:fill(Socket), exit(some_reason) end,
+                 down()
+         end}]
     ++ [{"monitor of a listening socket",
          fun(C) -> Listen = listen(C, []), _ = inet:monitor(Listen), {gen_tcp:close(Listen), down()} end},
         {"monitor of a closed socket",

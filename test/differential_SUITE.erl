@@ -29,12 +29,11 @@ modules() ->
 %% `{Name of the observation, Why it may differ}`: nothing else may.
 -spec exceptions() -> [{string(), string()}].
 exceptions() ->
-    Reason = "a monitor's reason is normal: the VM does not tell a NIF why the owner exited",
     Buffer = "the default of buffer is 9216 on every release, as on OTP 29",
     Fd = "getopts reads fd; prim_inet:getfd/1 is for ports",
-    [{"monitor, the owner is killed", Reason},
-     {"monitor, the owner exits", Reason},
-     {"monitor, the owner is shut down", Reason},
+    Compound = "the driver's DOWN says process in place of port when the reason is no atom",
+    [{"monitor, the owner exits with a large reason", Compound},
+     {"monitor, the owner throws", Compound},
      {"data and tcp_closed in the mailbox, exit_on_close false",
       "a half-closed socket moves with its tcp_closed, and active is restored"},
      {"the default of buffer", Buffer},

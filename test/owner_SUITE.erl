@@ -6,7 +6,8 @@
          modes_survive/1,
          closed_moves/1, death_flushes/1, death_with_linger_zero/1, death_wakes_everyone/1, old_owner_may_die/1,
          unreferenced_lives/1, listener_handed_over/1, info_names_the_owner/1, many_owners_die/1, monitors_fire/1,
-         monitors_taken_back/1, dead_pid_changes_nothing/1]).
+         monitors_taken_back/1, dead_pid_changes_nothing/1, exit_reasons_reach_every_monitor/1,
+         monitors_leave_nothing/1, monitors_without_the_reporter/1]).
 
 -import(rs_test, [context/1, client/2, server/2, listen/2, next/0, mailbox/0, queued/1, async/1, blocked/1, await/1,
                   kill/1, poll/1, barrier/1]).
@@ -15,10 +16,11 @@ suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
 groups() ->
     %% The driver leaves these messages behind, and makes a socket passive that it does not hand over.
-    OnlyRs = [all_messages_move, dead_pid_changes_nothing],
+    OnlyRs = [all_messages_move, dead_pid_changes_nothing, monitors_leave_nothing, monitors_without_the_reporter],
     rs_test:groups_of([returns, messages_move, other_messages_stay, modes_survive, closed_moves, death_flushes,
                        death_with_linger_zero, death_wakes_everyone, old_owner_may_die, unreferenced_lives,
-                       listener_handed_over, info_names_the_owner, many_owners_die, monitors_fire, monitors_taken_back],
+                       listener_handed_over, info_names_the_owner, many_owners_die, monitors_fire, monitors_taken_back,
+                       exit_reasons_reach_every_monitor],
                       [hand_over, death_closes],
                       OnlyRs).
 init_per_group(Group, Config) -> rs_test:init_group(Group, Config).
@@ -316,3 +318,104 @@ dead_pid_changes_nothing(Config) ->
     ok = gen_tcp:send(Peer, "still here"),
     {tcp, Socket, <<"still here">>} = next(),
     ok.
+
+%% Three hundred owners that exit at once, each with a reason of its own: each monitor of theirs fires once
+%% and names that reason, also where the socket was handed over just before.
+exit_reasons_reach_every_monitor(Config) ->
+    C = context(Config),
+    Listen = listen(C#{backend := inet}, [{backlog, 1024}]),
+    Made = [begin
+                {Owner, Socket} = exiting_owner(C, Listen, Number rem 3),
+                {Owner, list_to_atom("reason_" ++ integer_to_list(Number rem 50)),
+                 Socket, [inet:monitor(Socket), inet:monitor(Socket)]}
+            end || Number <- lists:seq(1, 300)],
+    [Owner ! Reason || {Owner, Reason, _, _} <- Made],
+    [receive {'DOWN', Reference, port, Socket, Reason} -> ok after 15000 -> error({no_down, Reason}) end
+     || {_, Reason, Socket, References} <- Made, Reference <- References],
+    ok = barrier(C),
+    [] = mailbox(),
+    ok.
+
+%% The owner: who made it, or who was given it before or after somebody asked to monitor.
+exiting_owner(C, Listen, HandedOver) ->
+    Self = self(),
+    Waiting = fun() -> receive Reason -> exit(Reason) end end,
+    case HandedOver of
+        0 ->
+            Owner = spawn(fun() ->
+                                  {ok, Socket} = rs_test:connect(C, Listen, []),
+                                  Self ! {made, self(), Socket},
+                                  Waiting()
+                          end),
+            receive {made, Owner, Socket} -> {Owner, Socket} after 15000 -> error(nothing) end;
+        _ ->
+            {ok, Socket} = rs_test:connect(C, Listen, []),
+            Owner = spawn(Waiting),
+            Early = [inet:monitor(Socket) || HandedOver =:= 2],
+            ok = gen_tcp:controlling_process(Socket, Owner),
+            [true = inet:cancel_monitor(Reference) || Reference <- Early],
+            {Owner, Socket}
+    end.
+
+%% However a monitor ends, nobody watches the owner any more.
+monitors_leave_nothing(Config) ->
+    C = context(Config),
+    Server = whereis(gen_tcp_rs_monitors),
+    Before = process_info(self(), monitored_by),
+    Watched = fun() -> {monitored_by, By} = process_info(self(), monitored_by), lists:member(Server, By) end,
+    [begin
+         {Socket, Peer} = client(C, []),
+         Reference = inet:monitor(Socket),
+         true = Watched(),
+         ok = End(Socket, Reference),
+         ok = poll(fun() -> not Watched() end),
+         _ = mailbox(),
+         ok = gen_tcp:close(Socket),
+         ok = gen_tcp:close(Peer)
+     end || End <- [fun(Socket, _) -> gen_tcp:close(Socket) end,
+                    fun(_, Reference) -> true = inet:cancel_monitor(Reference), ok end,
+                    fun(Socket, _) ->
+                            New = async(fun() -> receive never -> ok end end),
+                            gen_tcp:controlling_process(Socket, rs_test:pid_of(New))
+                    end]],
+    Before = process_info(self(), monitored_by),
+    ok.
+
+%% While the process that explains exits is gone monitors fire all the same, with normal; one that was set
+%% before it came back has the reason again.
+monitors_without_the_reporter(Config) ->
+    C = context(Config),
+    Listen = listen(C#{backend := inet}, [{backlog, 1024}]),
+    ok = supervisor:terminate_child(gen_tcp_rs_sup, gen_tcp_rs_monitors),
+    {Owner1, Socket1} = exiting_owner(C, Listen, 0),
+    {Owner2, Socket2} = exiting_owner(C, Listen, 0),
+    [Reference1, Reference2] = [inet:monitor(Socket) || Socket <- [Socket1, Socket2]],
+    Owner1 ! some_reason,
+    {'DOWN', Reference1, port, Socket1, normal} = next(),
+    {ok, _} = supervisor:restart_child(gen_tcp_rs_sup, gen_tcp_rs_monitors),
+    %% It restarts by itself, too, and then sees what it had seen.
+    Server = whereis(gen_tcp_rs_monitors),
+    exit(Server, kill),
+    ok = poll(fun() -> not lists:member(whereis(gen_tcp_rs_monitors), [undefined, Server]) end),
+    pong = gen_server_answers(),
+    Owner2 ! other_reason,
+    {'DOWN', Reference2, port, Socket2, other_reason} = next(),
+    %% Killed while owners exit: one message each, with the reason or without.
+    Owners = [exiting_owner(C, Listen, 0) || _ <- lists:seq(1, 100)],
+    Monitored = [{Owner, Socket, inet:monitor(Socket)} || {Owner, Socket} <- Owners],
+    [begin
+         Owner ! late_reason,
+         Number rem 40 =:= 0 andalso exit(whereis(gen_tcp_rs_monitors), kill)
+     end || {Number, {Owner, _, _}} <- lists:zip(lists:seq(1, 100), Monitored)],
+    [receive
+         {'DOWN', Reference, port, Socket, Reason} when Reason =:= normal; Reason =:= late_reason -> ok
+     after 15000 -> error(no_down)
+     end || {_, Socket, Reference} <- Monitored],
+    ok = barrier(C),
+    [] = mailbox(),
+    ok.
+
+%% It has done what it does when it starts.
+gen_server_answers() ->
+    _ = sys:get_state(gen_tcp_rs_monitors),
+    pong.

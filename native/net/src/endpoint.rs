@@ -10,6 +10,7 @@
 use crate::address::Family;
 use crate::host::{Failure, Host, Reply};
 use crate::listener::Listener;
+use crate::monitors::Monitors;
 use crate::poller::{Poller, Token};
 use crate::sending::Draining;
 use crate::settings::Settings;
@@ -45,7 +46,7 @@ pub(crate) struct Common<H: Host> {
     pub(crate) counters: Counters,
     pub(crate) scores: Scores,
     pub(crate) watch: Watch,
-    pub(crate) monitors: Vec<(H::Pid, H::Tag)>,
+    pub(crate) monitors: Monitors<H>,
 }
 
 /// What the poller and the kernel know of a socket.
@@ -165,7 +166,7 @@ impl<H: Host> Endpoint<H> {
                 known: false,
                 armed: Interest::NONE,
             },
-            monitors: Vec::new(),
+            monitors: Monitors::new(),
         };
         let handle = H::adopt(Endpoint {
             host: H::default(),
@@ -273,12 +274,6 @@ impl<H: Host> Endpoint<H> {
         self.tell_monitors(&mut state.common, end);
         if let Some(token) = token {
             self.poller.release(token);
-        }
-    }
-
-    pub(crate) fn tell_monitors(&self, common: &mut Common<H>, end: End) {
-        for (pid, monitor) in std::mem::take(&mut common.monitors) {
-            self.host.down(pid, monitor, end);
         }
     }
 

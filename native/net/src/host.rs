@@ -89,6 +89,10 @@ pub trait Host: Default + Sized + Send + Sync + 'static {
 
     /// Tells a monitoring process that the socket is gone, and why (`None`: normally).
     fn down(&self, pid: Self::Pid, monitor: Self::Tag, reason: Option<Failure>);
+
+    /// Tells a process that has promised to report why the owner exits that nobody wants to
+    /// know it any more.
+    fn release_reporter(&self, reporter: Self::Pid);
 }
 
 /// The part of the settings that says what a delivery looks like.

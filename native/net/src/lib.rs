@@ -10,6 +10,7 @@ mod file;
 mod host;
 mod inquiry;
 mod listener;
+mod monitors;
 mod open;
 pub mod option;
 mod ownership;

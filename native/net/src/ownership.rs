@@ -1,4 +1,4 @@
-//! The owner of a socket, and the processes that watch it.
+//! The owner of a socket, and the exits that concern it.
 
 use crate::endpoint::{Endpoint, Role};
 use crate::host::{Failure, Host};
@@ -46,10 +46,15 @@ impl<H: Host> Endpoint<H> {
         true
     }
 
-    /// A process that owned the socket, or waited in accept or send, has exited.
-    pub fn process_down(&self, pid: H::Pid) {
+    /// A process that owned the socket, waited in accept or send, or was to report has
+    /// exited. Returns the reporter whose exit matters from now on: somebody waits to hear
+    /// from it why the owner has exited.
+    pub fn process_down(&self, pid: H::Pid) -> Option<H::Pid> {
         let mut state = self.lock();
+        let mut reporter = None;
+        self.reporter_down(&mut state.common, pid);
         if state.common.owner == pid {
+            reporter = state.common.monitors.bereave(pid);
             self.leave(&mut state);
         } else {
             let low_watermark = state.common.settings.low_watermark;
@@ -60,27 +65,6 @@ impl<H: Host> Endpoint<H> {
             }
         }
         self.settle(&mut state);
-    }
-
-    /// Tells `pid` once the socket is gone. False: it is gone already.
-    pub fn monitor(&self, pid: H::Pid, monitor: H::Tag) -> bool {
-        let mut state = self.lock();
-        if state.role.is_gone() {
-            return false;
-        }
-        let monitors = &mut state.common.monitors;
-        if monitors.len() == monitors.capacity() {
-            monitors.retain(|(pid, _)| H::is_alive(*pid));
-        }
-        monitors.push((pid, monitor));
-        true
-    }
-
-    /// Takes back a monitor of `pid`. False: there is none.
-    pub fn cancel_monitor(&self, pid: H::Pid, monitor: &H::Tag) -> bool {
-        let monitors = &mut self.lock().common.monitors;
-        let before = monitors.len();
-        monitors.retain(|(watcher, tag)| *watcher != pid || tag != monitor);
-        monitors.len() < before
+        reporter
     }
 }

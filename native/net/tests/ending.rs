@@ -228,6 +228,85 @@ fn monitors_fire_once() {
     assert!(!socket.monitor(watcher.pid, tag()));
 }
 
+/// Who monitors the socket of an owner that exited hears nothing before the reporter has
+/// spoken, and then once; a late look of the reporter's finds them still waiting.
+#[test]
+fn monitors_wait_for_the_reporter() {
+    let rig = Rig::new();
+    let (owner, watcher, reporter) = (Process::spawn(), Process::spawn(), Process::spawn());
+    for is_told_first in [true, false] {
+        let (socket, _peer) = rig.tcp(&owner, &[]);
+        assert_eq!(socket.monitored_owner(), None);
+        assert!(!socket.promise_report(reporter.pid, owner.pid));
+        let [monitor, taken_back] = [tag(), tag()];
+        assert!(socket.monitor(watcher.pid, monitor));
+        assert!(socket.monitor(watcher.pid, taken_back));
+        assert!(!socket.promise_report(reporter.pid, watcher.pid));
+        assert!(socket.promise_report(reporter.pid, owner.pid));
+        if is_told_first {
+            assert_eq!(socket.process_down(owner.pid), Some(reporter.pid));
+            assert_eq!(socket.monitored_owner(), Some(owner.pid));
+            assert!(socket.promise_report(reporter.pid, owner.pid));
+        }
+        assert!(socket.cancel_monitor(watcher.pid, &taken_back));
+        let mut told = Vec::new();
+        socket.report(watcher.pid, |watcher| told.push(watcher));
+        assert_eq!(told, []);
+        socket.report(owner.pid, |watcher| told.push(watcher));
+        assert_eq!(told, [(watcher.pid, monitor)]);
+        assert!(socket.is_closed());
+        assert_eq!(socket.process_down(owner.pid), None);
+        socket.report(owner.pid, |_| panic!("told twice"));
+    }
+    assert_eq!(watcher.messages(), []);
+    assert_eq!(reporter.messages(), []);
+}
+
+/// A reporter that exits leaves nobody waiting, before the owner's exit and after it.
+#[test]
+fn without_the_reporter_monitors_fire_all_the_same() {
+    let rig = Rig::new();
+    for is_after in [true, false] {
+        let (owner, watcher, reporter) = (Process::spawn(), Process::spawn(), Process::spawn());
+        let (socket, _peer) = rig.tcp(&owner, &[]);
+        let monitor = tag();
+        assert!(socket.monitor(watcher.pid, monitor));
+        assert!(socket.promise_report(reporter.pid, owner.pid));
+        if is_after {
+            assert_eq!(socket.process_down(owner.pid), Some(reporter.pid));
+            assert_eq!(watcher.messages(), []);
+            assert_eq!(socket.process_down(reporter.pid), None);
+        } else {
+            assert_eq!(socket.process_down(reporter.pid), None);
+            assert_eq!(socket.process_down(owner.pid), None);
+        }
+        assert_eq!(watcher.messages(), [Message::Down(monitor, None)]);
+    }
+}
+
+/// The reporter is let go when the last monitor is taken back, and when the socket closes.
+#[test]
+fn the_reporter_is_released() {
+    let rig = Rig::new();
+    let (owner, watcher, reporter) = (Process::spawn(), Process::spawn(), Process::spawn());
+    let (socket, _peer) = rig.tcp(&owner, &[]);
+    let [one, two] = [tag(), tag()];
+    for monitor in [one, two] {
+        assert!(socket.monitor(watcher.pid, monitor));
+    }
+    assert!(socket.promise_report(reporter.pid, owner.pid));
+    assert!(socket.cancel_monitor(watcher.pid, &one));
+    assert_eq!(reporter.messages(), []);
+    assert!(socket.cancel_monitor(watcher.pid, &two));
+    assert_eq!(reporter.messages(), [Message::Released]);
+    assert!(socket.monitor(watcher.pid, two));
+    assert!(socket.promise_report(reporter.pid, owner.pid));
+    assert!(socket.close());
+    rig.settle();
+    assert_eq!(reporter.messages(), [Message::Released, Message::Released]);
+    assert_eq!(watcher.messages(), [Message::Down(two, None)]);
+}
+
 /// A process that is neither owner nor waiting is nobody.
 #[test]
 fn the_death_of_others_means_nothing() {

@@ -275,7 +275,7 @@ fn waiting_acceptors_learn_of_the_close() {
         let monitor = tag();
         assert!(listener.monitor(other.pid, monitor));
         match dies {
-            true => listener.process_down(owner.pid),
+            true => assert_eq!(listener.process_down(owner.pid), None),
             false => assert!(listener.close()),
         }
         for tag in tags {

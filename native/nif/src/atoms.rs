@@ -36,6 +36,8 @@ rustler::atoms! {
     ssl_tls,
     down = "DOWN",
     port,
+    unmonitored,
+    monitored,
     normal,
     active,
     once,

@@ -11,7 +11,7 @@ use net::option::Deliver;
 use net::{Endpoint, Event, Failure, Form, Host, Reply};
 use parking_lot::Mutex;
 use proto::Framing;
-use rustler::sys::{ErlNifTerm, c_void, enif_make_resource};
+use rustler::sys::{ErlNifTerm, c_void, enif_make_resource, enif_monitor_process};
 use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc};
 use std::collections::HashSet;
 use std::ops::Deref;
@@ -25,10 +25,20 @@ impl Resource for Socket {
     const IMPLEMENTS_DOWN: bool = true;
 
     /// The VM calls this without any of our locks held.
-    fn down<'a>(&'a self, _env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
+    fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
         let pid = Pid::from(pid);
         self.host().waiters.lock().remove(&pid);
-        self.process_down(pid);
+        self.exited(env, pid);
+    }
+}
+
+impl Socket {
+    fn exited(&self, env: Env<'_>, pid: Pid) {
+        if let Some(reporter) = self.process_down(pid)
+            && !self.host().watch(env, reporter)
+        {
+            self.process_down(reporter);
+        }
     }
 }
 
@@ -56,7 +66,7 @@ impl Handle {
     /// Watches the process that owns the socket. False: it is gone.
     pub(crate) fn watch_owner(&self, env: Env<'_>, owner: Pid) -> bool {
         let Some(monitor) = env.monitor(&self.0, owner.local()) else {
-            self.process_down(owner);
+            self.0.exited(env, owner);
             return false;
         };
         let previous = self.host().owner.lock().replace(monitor);
@@ -80,7 +90,7 @@ impl Handle {
             return;
         }
         if env.monitor(&self.0, waiter.local()).is_none() {
-            self.process_down(waiter);
+            self.0.exited(env, waiter);
         }
     }
 }
@@ -98,11 +108,45 @@ pub(crate) struct Beam {
 impl Beam {
     /// `{'$inet', gen_tcp_rs, Handle}`: equal in every message and to what the user has.
     pub(crate) fn socket_term(&self, env: Env<'_>) -> ErlNifTerm {
+        let module = atoms::gen_tcp_rs().as_c_arg();
+        tuple(
+            env,
+            &[
+                atoms::inet_socket().as_c_arg(),
+                module,
+                self.handle_term(env),
+            ],
+        )
+    }
+
+    fn handle_term(&self, env: Env<'_>) -> ErlNifTerm {
         let object = self.object.load(Ordering::Relaxed);
         // SAFETY: whoever reaches an endpoint holds its resource.
-        let handle = unsafe { enif_make_resource(env.as_c_arg(), object) };
-        let module = atoms::gen_tcp_rs().as_c_arg();
-        tuple(env, &[atoms::inet_socket().as_c_arg(), module, handle])
+        unsafe { enif_make_resource(env.as_c_arg(), object) }
+    }
+
+    /// `{'DOWN', Ref, port, S, Reason}`.
+    pub(crate) fn send_down(
+        &self,
+        pid: Pid,
+        monitor: Tag,
+        why: impl FnOnce(Env<'_>) -> ErlNifTerm,
+    ) {
+        monitor.send(pid, |env, reference| {
+            let socket = self.socket_term(env);
+            let (down, port) = (atoms::down().as_c_arg(), atoms::port().as_c_arg());
+            tuple(env, &[down, reference, port, socket, why(env)])
+        });
+    }
+
+    /// Has the resource told when `pid` exits, for good. False: it has exited.
+    fn watch(&self, env: Env<'_>, pid: Pid) -> bool {
+        let object = self.object.load(Ordering::Relaxed);
+        let monitor = std::ptr::null_mut();
+        // SAFETY: whoever reaches an endpoint holds its resource.
+        unsafe {
+            enif_monitor_process(env.as_c_arg(), object, pid.local().as_c_arg(), monitor) == 0
+        }
     }
 
     fn message(
@@ -182,13 +226,15 @@ impl Host for Beam {
         pid.is_alive()
     }
 
-    /// `{'DOWN', Ref, port, S, Reason}`.
     fn down(&self, pid: Pid, monitor: Tag, failure: Option<Failure>) {
-        monitor.send(pid, |env, reference| {
-            let why = failure.map_or(atoms::normal(), reason).as_c_arg();
-            let socket = self.socket_term(env);
-            let (down, port) = (atoms::down().as_c_arg(), atoms::port().as_c_arg());
-            tuple(env, &[down, reference, port, socket, why])
+        let why = failure.map_or(atoms::normal(), reason);
+        self.send_down(pid, monitor, |_| why.as_c_arg());
+    }
+    /// `{unmonitored, Handle}`.
+    fn release_reporter(&self, reporter: Pid) {
+        message::send(reporter, |env| {
+            let unmonitored = atoms::unmonitored().as_c_arg();
+            tuple(env, &[unmonitored, self.handle_term(env)])
         });
     }
 }

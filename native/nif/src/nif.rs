@@ -474,8 +474,8 @@ fn forward<'a>(to: LocalPid, message: Term<'a>) -> NifResult<bool> {
     }))
 }
 
-/// `ok`, or `{error, badarg}`: the process is gone, and nothing has changed but that the
-/// socket is passive.
+/// `ok`, `monitored` if somebody should watch the new owner, or `{error, badarg}`: the
+/// process is gone, and nothing has changed but that the socket is passive.
 #[rustler::nif]
 fn finish_transfer<'a>(
     env: Env<'a>,
@@ -502,7 +502,11 @@ fn finish_transfer<'a>(
         // If it has died meanwhile the socket goes with it.
         handle.watch_owner(env, owner);
     }
-    Ok(atoms::ok().encode(env))
+    Ok(if handle.monitored_owner().is_some() {
+        atoms::monitored().encode(env)
+    } else {
+        atoms::ok().encode(env)
+    })
 }
 
 #[rustler::nif]
@@ -517,6 +521,29 @@ fn cancel_monitor<'a>(env: Env<'a>, reference: Ref<'a>) -> NifResult<bool> {
     Ok(pollers::sockets()
         .iter()
         .any(|socket| socket.cancel_monitor(pid, &monitor)))
+}
+
+/// The owner, or `none`.
+#[rustler::nif]
+fn monitored_owner<'a>(env: Env<'a>, socket: &'a Socket) -> NifResult<Term<'a>> {
+    Ok(match socket.monitored_owner() {
+        Some(owner) => owner.local().encode(env),
+        None => atoms::none().encode(env),
+    })
+}
+
+#[rustler::nif]
+fn promise_report(env: Env<'_>, socket: &Socket, owner: LocalPid) -> NifResult<bool> {
+    Ok(socket.promise_report(Pid::caller(env), owner.into()))
+}
+
+#[rustler::nif]
+fn report<'a>(socket: &'a Socket, owner: LocalPid, reason: Term<'a>) -> NifResult<Atom> {
+    socket.report(owner.into(), |(pid, monitor)| {
+        let why = |env: Env<'_>| reason.in_env(env).as_c_arg();
+        socket.host().send_down(pid, monitor, why);
+    });
+    Ok(atoms::ok())
 }
 
 #[rustler::nif]

@@ -43,6 +43,7 @@ pub(crate) enum Message {
     Closed,
     Reply(Tag, Reply),
     Down(Tag, Option<Failure>),
+    Released,
 }
 
 /// What a process does when a message comes.
@@ -86,7 +87,10 @@ fn send(pid: Pid, message: Message) -> bool {
     if inner.dead {
         return false;
     }
-    if !matches!(message, Message::Reply(..) | Message::Down(..)) {
+    if !matches!(
+        message,
+        Message::Reply(..) | Message::Down(..) | Message::Released
+    ) {
         inner.of_streams += 1;
     }
     inner.messages.push_back(message);
@@ -223,10 +227,12 @@ impl Process {
     /// Takes the messages of streams out of the mailbox.
     pub(crate) fn take_of_streams(&self) -> Vec<Message> {
         let mut inner = self.mailbox.inner.lock().unwrap();
-        let (others, of_streams) = inner
-            .messages
-            .drain(..)
-            .partition(|message| matches!(message, Message::Reply(..) | Message::Down(..)));
+        let (others, of_streams) = inner.messages.drain(..).partition(|message| {
+            matches!(
+                message,
+                Message::Reply(..) | Message::Down(..) | Message::Released
+            )
+        });
         inner.messages = others;
         VecDeque::into(of_streams)
     }
@@ -330,5 +336,9 @@ impl Host for Fake {
 
     fn down(&self, pid: Pid, monitor: Tag, reason: Option<Failure>) {
         send(pid, Message::Down(monitor, reason));
+    }
+
+    fn release_reporter(&self, reporter: Pid) {
+        send(reporter, Message::Released);
     }
 }

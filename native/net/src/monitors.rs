@@ -1,0 +1,150 @@
+//! The processes that monitor a socket, and the one that tells them why its owner exited.
+//!
+//! Whoever learns of an owner's exit from the VM learns no reason. A process above us, the
+//! reporter, watches the owners of monitored sockets and knows it; until it has spoken
+//! those who monitor the socket of a dead owner are bereaved: not told yet.
+
+use crate::endpoint::{Common, End, Endpoint};
+use crate::host::Host;
+
+pub(crate) struct Monitors<H: Host> {
+    watchers: Vec<(H::Pid, H::Tag)>,
+    /// Those who wait for the reason of the owner's exit, while there is a reporter.
+    bereaved: Vec<(H::Pid, H::Tag)>,
+    reporter: Option<Reporter<H>>,
+}
+
+/// A promise to say why `owner` exits.
+struct Reporter<H: Host> {
+    pid: H::Pid,
+    owner: H::Pid,
+}
+
+impl<H: Host> Monitors<H> {
+    pub(crate) fn new() -> Self {
+        Monitors {
+            watchers: Vec::new(),
+            bereaved: Vec::new(),
+            reporter: None,
+        }
+    }
+
+    fn is_used(&self) -> bool {
+        !self.watchers.is_empty() || !self.bereaved.is_empty()
+    }
+
+    /// The owner has exited: the watchers wait for the reporter, who is returned, if there
+    /// is one.
+    pub(crate) fn bereave(&mut self, owner: H::Pid) -> Option<H::Pid> {
+        let reporter = self.reporter.as_ref()?;
+        if reporter.owner != owner || self.watchers.is_empty() {
+            return None;
+        }
+        self.bereaved = std::mem::take(&mut self.watchers);
+        Some(reporter.pid)
+    }
+}
+
+impl<H: Host> Endpoint<H> {
+    /// Tells `pid` once the socket is gone. False: it is gone already.
+    pub fn monitor(&self, pid: H::Pid, monitor: H::Tag) -> bool {
+        let mut state = self.lock();
+        if state.role.is_gone() {
+            return false;
+        }
+        let watchers = &mut state.common.monitors.watchers;
+        if watchers.len() == watchers.capacity() {
+            watchers.retain(|(pid, _)| H::is_alive(*pid));
+        }
+        watchers.push((pid, monitor));
+        true
+    }
+
+    /// Takes back a monitor of `pid`. False: there is none.
+    pub fn cancel_monitor(&self, pid: H::Pid, monitor: &H::Tag) -> bool {
+        let mut state = self.lock();
+        let monitors = &mut state.common.monitors;
+        let before = monitors.watchers.len() + monitors.bereaved.len();
+        let is_other = |(watcher, tag): &(H::Pid, H::Tag)| *watcher != pid || tag != monitor;
+        monitors.watchers.retain(is_other);
+        monitors.bereaved.retain(is_other);
+        if !monitors.is_used() {
+            self.release_reporter(&mut state.common);
+        }
+        let monitors = &state.common.monitors;
+        monitors.watchers.len() + monitors.bereaved.len() < before
+    }
+
+    /// The owner, whose exit somebody would like to have explained. `None`: nobody would.
+    pub fn monitored_owner(&self) -> Option<H::Pid> {
+        let state = self.lock();
+        state
+            .common
+            .monitors
+            .is_used()
+            .then_some(state.common.owner)
+    }
+
+    /// `reporter` is going to [`Endpoint::report`] why `owner` exits. False: the owner is
+    /// another one meanwhile, or nobody wants to know.
+    pub fn promise_report(&self, reporter: H::Pid, owner: H::Pid) -> bool {
+        let mut state = self.lock();
+        let common = &mut state.common;
+        if common.owner != owner || !common.monitors.is_used() {
+            return false;
+        }
+        common.monitors.reporter = Some(Reporter {
+            pid: reporter,
+            owner,
+        });
+        true
+    }
+
+    /// `owner` has exited: closes the socket if it is still the owner's, and has `tell` say
+    /// why to everybody who monitors it.
+    pub fn report(&self, owner: H::Pid, tell: impl FnMut((H::Pid, H::Tag))) {
+        let mut state = self.lock();
+        let is_known = |reporter: &mut Reporter<H>| reporter.owner == owner;
+        if state.common.owner != owner || state.common.monitors.reporter.take_if(is_known).is_none()
+        {
+            return;
+        }
+        let monitors = &mut state.common.monitors;
+        let mut watchers = std::mem::take(&mut monitors.bereaved);
+        watchers.append(&mut monitors.watchers);
+        self.leave(&mut state);
+        self.settle(&mut state);
+        watchers.into_iter().for_each(tell);
+    }
+
+    /// The reporter has exited: the bereaved will hear no more than that it is over.
+    pub(crate) fn reporter_down(&self, common: &mut Common<H>, pid: H::Pid) {
+        let monitors = &mut common.monitors;
+        if monitors
+            .reporter
+            .take_if(|reporter| reporter.pid == pid)
+            .is_some()
+        {
+            for (watcher, tag) in std::mem::take(&mut monitors.bereaved) {
+                self.host.down(watcher, tag, None);
+            }
+        }
+    }
+
+    pub(crate) fn tell_monitors(&self, common: &mut Common<H>, end: End) {
+        let watchers = std::mem::take(&mut common.monitors.watchers);
+        if watchers.is_empty() {
+            return;
+        }
+        for (pid, monitor) in watchers {
+            self.host.down(pid, monitor, end);
+        }
+        self.release_reporter(common);
+    }
+
+    fn release_reporter(&self, common: &mut Common<H>) {
+        if let Some(reporter) = common.monitors.reporter.take() {
+            self.host.release_reporter(reporter.pid);
+        }
+    }
+}
