@@ -7,7 +7,7 @@
 -module(gen_tcp_rs).
 
 -export([connect/3, connect/4, listen/2, accept/1, accept/2, fdopen/2]).
--export([send/2, recv/2, recv/3, unrecv/2, sendfile/4, shutdown/2, close/1]).
+-export([send/2, send/3, recv/2, recv/3, unrecv/2, sendfile/4, shutdown/2, close/1]).
 -export([controlling_process/2, setopts/2, getopts/2, getstat/2]).
 -export([sockname/1, peername/1, socknames/1, peernames/1, getfd/1]).
 -export([info/1, i/0, i/1, stats/0, time_locks/1, monitor/1, cancel_monitor/1]).
@@ -241,6 +241,14 @@ send(?SOCKET(Handle), Data) ->
         Error -> Error
     end.
 
+%% With nowait: never waits. Where send/2 would, nothing is taken, and this process
+%% gets one {tcp_writable, Socket} when it is worth trying again, or the socket has
+%% closed: the next send tells which.
+-spec send(socket(), iodata(), [nowait]) ->
+          ok | {error, {busy, Queued :: non_neg_integer()}} | failure().
+send(?SOCKET(Handle), Data, [nowait]) -> gen_tcp_rs_nif:send_now(Handle, Data);
+send(Socket, Data, []) -> send(Socket, Data).
+
 -spec await_send(gen_tcp_rs_nif:handle(), iodata(), boolean(), infinity | integer(),
                  boolean()) -> ok | failure().
 await_send(Handle, Data, IsQueued, Deadline, Close) ->
@@ -282,10 +290,13 @@ send_again(Handle, Data, Deadline, Close) ->
 %% A send that timed out is delivered later, all of it: also the one whose turn had
 %% not come.
 -spec send_timed_out(gen_tcp_rs_nif:handle(), iodata(), boolean(), boolean()) ->
-          {error, timeout}.
+          {error, timeout | enobufs}.
 send_timed_out(Handle, Data, false, false) ->
-    _ = gen_tcp_rs_nif:send(Handle, Data, true),
-    {error, timeout};
+    case gen_tcp_rs_nif:send(Handle, Data, true) of
+        %% More than max_queue: not this one.
+        {error, enobufs} = Error -> Error;
+        _Queued -> {error, timeout}
+    end;
 send_timed_out(_Handle, _Data, _IsQueued, _Close) ->
     {error, timeout}.
 

@@ -12,7 +12,7 @@
 -export([begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1]).
 -export([monitored_owner/1, promise_report/2, report/3]).
 -export([sockets/0, await_all_closed/1, stop/0]).
--export([snapshot/1, totals/0, time_locks/1]).
+-export([send_now/2, snapshot/1, totals/0, time_locks/1]).
 
 -export_type([handle/0, active/0]).
 
@@ -26,7 +26,7 @@
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
        monitored_owner/1, promise_report/2, report/3,
        sockets/0, await_all_closed/1, stop/0,
-       snapshot/1, totals/0, time_locks/1]).
+       send_now/2, snapshot/1, totals/0, time_locks/1]).
 
 -type handle() :: reference().
 -type active() :: boolean() | once | 1..32767.
@@ -73,6 +73,10 @@ unrecv(_Handle, _Data) -> erlang:nif_error(not_loaded).
 -spec send(handle(), iodata(), Force :: boolean()) ->
           ok | {wait, boolean(), timeout(), boolean()} | failure().
 send(_Handle, _Data, _Force) -> erlang:nif_error(not_loaded).
+
+%% busy: one {tcp_writable, Socket} comes.
+-spec send_now(handle(), iodata()) -> ok | {error, {busy, non_neg_integer()}} | failure().
+send_now(_Handle, _Data) -> erlang:nif_error(not_loaded).
 
 %% Answer: ok, the queued data is on its way; ready, to be sent again; {error, Reason}.
 -spec await_send(handle(), reference(), IsQueued :: boolean()) -> ok | wait | failure().

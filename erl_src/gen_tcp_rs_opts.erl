@@ -62,6 +62,7 @@
                          {linger, {boolean(), integer()}} |
                          {low_msgq_watermark, integer()} |
                          {low_watermark, integer()} |
+                         {max_queue, max_queue()} |
                          {mode, list | binary} |
                          {nodelay, boolean()} |
                          {notsent_lowat, non_neg_integer()} |
@@ -83,6 +84,8 @@
                          {ttl, integer()} |
                          {user_timeout, non_neg_integer()}.
 
+%% Bytes alone: refuse.
+-type max_queue() :: infinity | non_neg_integer() | {non_neg_integer(), refuse | close}.
 -type packet_type() :: 0 | 1 | 2 | 4 | raw | sunrm | asn1 | cdr | fcgi | line | tpkt |
                        http | httph | http_bin | httph_bin | ssl | ssl_tls.
 
@@ -95,7 +98,7 @@
         delay_send | deliver | dontroute | exclusiveaddruse | exit_on_close | fastopen | fd |
         header | high_msgq_watermark | high_watermark | incoming_cpu | ipv6_v6only |
         keepalive | keepcnt | keepidle | keepintvl | linger | low_msgq_watermark |
-        low_watermark | mode | netns | nodelay | nopush | notsent_lowat | packet |
+        low_watermark | max_queue | mode | netns | nodelay | nopush | notsent_lowat | packet |
         packet_size | pktoptions | priority | queue | quickack | read_ahead | recbuf |
         recvtclass | recvtos | recvttl | reuseaddr | reuseport | reuseport_lb |
         send_timeout | send_timeout_close | show_econnreset | sndbuf | tclass | tcp_info |

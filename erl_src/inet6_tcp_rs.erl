@@ -78,9 +78,10 @@ accept(Socket, Timeout) -> gen_tcp_rs:accept(Socket, Timeout).
 -spec send(inet:socket(), iodata()) -> ok | {error, term()}.
 send(Socket, Data) -> gen_tcp_rs:send(Socket, Data).
 
-%% As in inet_tcp_rs, no busy port: nothing to force.
+%% As in inet_tcp_rs, no busy port: nothing to force; nowait is ours.
 -spec send(inet:socket(), iodata(), list()) -> ok | {error, term()}.
-send(Socket, Data, _PortCommandOptions) -> gen_tcp_rs:send(Socket, Data).
+send(Socket, Data, Options) ->
+    gen_tcp_rs:send(Socket, Data, [nowait || lists:member(nowait, Options)]).
 
 -spec recv(inet:socket(), non_neg_integer()) -> {ok, term()} | {error, term()}.
 recv(Socket, Length) -> gen_tcp_rs:recv(Socket, Length, infinity).

@@ -91,9 +91,10 @@ accept(Socket, Timeout) -> gen_tcp_rs:accept(Socket, Timeout).
 -spec send(inet:socket(), iodata()) -> ok | {error, term()}.
 send(Socket, Data) -> gen_tcp_rs:send(Socket, Data).
 
-%% The options (`force`) speak of a port's busy flag, which these sockets lack.
+%% `force` speaks of a port's busy flag, which these sockets lack; nowait is ours.
 -spec send(inet:socket(), iodata(), list()) -> ok | {error, term()}.
-send(Socket, Data, _PortCommandOptions) -> gen_tcp_rs:send(Socket, Data).
+send(Socket, Data, Options) ->
+    gen_tcp_rs:send(Socket, Data, [nowait || lists:member(nowait, Options)]).
 
 -spec recv(inet:socket(), non_neg_integer()) -> {ok, term()} | {error, term()}.
 recv(Socket, Length) -> gen_tcp_rs:recv(Socket, Length, infinity).

@@ -4,7 +4,7 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
 -export([set_and_read/1, inherited/1, refused_with_the_kernels_error/1, wrong_types/1, not_of_a_local_socket/1,
          read_only/1, unknown_to_the_driver/1]).
--export([tcp_info_of_a_connection/1, tcp_info_tells_the_state/1, queue/1, descriptor/1, defer_accept/1, fast_open/1, congestion_of_the_kernel/1]).
+-export([max_queue/1, tcp_info_of_a_connection/1, tcp_info_tells_the_state/1, queue/1, descriptor/1, defer_accept/1, fast_open/1, congestion_of_the_kernel/1]).
 
 -import(options_walk, [driver/0, rs/1]).
 
@@ -15,7 +15,7 @@ suite() ->
 
 all() ->
     [set_and_read, inherited, refused_with_the_kernels_error, wrong_types, not_of_a_local_socket, read_only, unknown_to_the_driver,
-     tcp_info_of_a_connection, tcp_info_tells_the_state, queue, descriptor, defer_accept, fast_open, congestion_of_the_kernel].
+     max_queue, tcp_info_of_a_connection, tcp_info_tells_the_state, queue, descriptor, defer_accept, fast_open, congestion_of_the_kernel].
 
 init_per_suite(Config) ->
     ok = rs_test:start(rs),
@@ -136,7 +136,23 @@ read_only(_Config) ->
 unknown_to_the_driver(_Config) ->
     {Socket, _} = rs_test:client(driver(), []),
     [{Name, {error, einval}} = {Name, inet:getopts(Socket, [Name])}
-     || Name <- [busy_poll, congestion, defer_accept, fastopen, fd, incoming_cpu, notsent_lowat, queue, quickack, tcp_info]],
+     || Name <- [busy_poll, congestion, defer_accept, fastopen, fd, incoming_cpu, max_queue, notsent_lowat, queue, quickack, tcp_info]],
+    ok.
+
+%% The limit of the queue reads back with its policy, in every call and inherited; a wrong value is refused.
+max_queue(_Config) ->
+    Values = [{infinity, infinity}, {0, {0, refuse}}, {1000, {1000, refuse}}, {{1000, refuse}, {1000, refuse}},
+              {{16#ffffffff, close}, {16#ffffffff, close}}],
+    options_walk:with(rs(inet), fun(Driver) ->
+        [begin
+             Answer = options_walk:call(Call, {rs(inet), Driver}, {[{max_queue, Value}], [max_queue]}),
+             {_, true} = {{Call, Answer}, lists:member(Answer, [{ok, {ok, {ok, [{max_queue, Read}]}}, []}, {ok, {ok, [{max_queue, Read}]}, []}])}
+         end || {Value, Read} <- Values, Call <- [setopts, connect, listen, accept]],
+        [begin
+             {ok, {{error, einval}, []}, []} = options_walk:call(setopts, {rs(inet), Driver}, {[{max_queue, Bad}], []}),
+             [{{raised, exit, badarg}, []} = options_walk:call(Call, {rs(inet), Driver}, {[{max_queue, Bad}], []}) || Call <- [connect, listen]]
+         end || Bad <- [-1, 16#100000000, foo, 1.0, {1000}, {1000, drop}, {close, 1000}, {-1, refuse}, {infinity, close}, [], {1, refuse, 1}]]
+    end),
     ok.
 
 %% tcp_info agrees with the kernel's structure and with what was sent and received.

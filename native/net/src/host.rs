@@ -53,6 +53,8 @@ pub enum Reply {
     Done,
     /// The call has failed.
     Failed(Failure),
+    /// A send that was refused because too much was queued may be made again.
+    Writable,
 }
 
 /// The world above one socket. All calls come with the socket's lock held, so they must

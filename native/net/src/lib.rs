@@ -11,6 +11,7 @@ mod host;
 mod inquiry;
 mod listener;
 mod monitors;
+mod nowait;
 mod open;
 pub mod option;
 mod ownership;

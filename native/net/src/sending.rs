@@ -2,8 +2,9 @@
 
 use crate::endpoint::{Call, Context, Endpoint, Role, State, Waiter};
 use crate::host::{Failure, Host, Reply};
+use crate::settings::Overflow;
 use crate::spin::{self, Place};
-use crate::stream::{Link, Sender, Stream};
+use crate::stream::{Awaits, Link, Sender, Stream};
 use crate::totals::{self, Total};
 use proto::writer::{Route, Writer};
 use socket2::Socket;
@@ -40,8 +41,25 @@ pub enum Sent {
         /// What [`Endpoint::send_timed_out`] is told.
         close: bool,
     },
+    /// So many bytes are queued that a call that never waits is not taken. One reply comes
+    /// when it is worth trying again: [`Reply::Writable`].
+    Busy {
+        /// Bytes.
+        queued: usize,
+    },
     /// The call has failed.
     Failed(Failure),
+}
+
+/// What a send does where it would have to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It waits.
+    Waits,
+    /// It has waited, and is queued also when others wait for their turn.
+    Forces,
+    /// It is not made.
+    Never,
 }
 
 impl<H: Host> Endpoint<H> {
@@ -50,13 +68,18 @@ impl<H: Host> Endpoint<H> {
     /// With an empty queue any amount is taken: what the kernel does not take is kept by
     /// reference. `force`: queue also when others wait for their turn.
     ///
-    /// **Errors:** `Closed`, `ENOTCONN`; `ECONNRESET` with `show_econnreset`.
+    /// **Errors:** `Closed`, `ENOTCONN`; `ECONNRESET` with `show_econnreset`; `ENOBUFS` above
+    /// `max_queue`, nothing has been taken.
     pub fn send(&self, pid: H::Pid, data: &dyn Outgoing<H::Kept>, force: bool) -> Sent {
         let mut state = self.lock();
         let (mut context, role) = self.split(&mut state);
         let sent = match role {
             Role::Stream(stream) => {
-                let sent = stream.send(&mut context, pid, data, force);
+                let patience = match force {
+                    true => Patience::Forces,
+                    false => Patience::Waits,
+                };
+                let sent = stream.send(&mut context, pid, data, patience);
                 stream.release_senders(context.common.settings.low_watermark);
                 sent
             }
@@ -133,12 +156,12 @@ impl<H: Host> Endpoint<H> {
 }
 
 impl<H: Host> Stream<H> {
-    fn send(
+    pub(crate) fn send(
         &mut self,
         context: &mut Context<'_, H>,
         pid: H::Pid,
         data: &dyn Outgoing<H::Kept>,
-        force: bool,
+        patience: Patience,
     ) -> Sent {
         match &mut self.link {
             Link::Open(_) | Link::InputEnded(_) => {}
@@ -160,8 +183,15 @@ impl<H: Host> Stream<H> {
             close: settings.send_timeout_close,
         };
         let (busy, later) = (wait(false), wait(true));
-        if self.is_barred(pid) && !force {
-            return busy;
+        if patience == Patience::Never {
+            // A send that was taken with an empty queue may have made it long.
+            self.writer.press(high_watermark);
+        }
+        if patience != Patience::Forces && self.is_barred(pid) {
+            return match patience {
+                Patience::Never => self.refused_as_busy(),
+                _ => busy,
+            };
         }
         self.turn.take_if(|turn| *turn == pid);
         let body = data.pieces().iter().map(|piece| piece.len()).sum();
@@ -169,6 +199,15 @@ impl<H: Host> Stream<H> {
         let header = header.as_slice();
         let len = header.len().saturating_add(body);
         let delay = settings.delay_send;
+        if let Some(max_queue) = settings.max_queue
+            && self.writer.queued().saturating_add(len) > max_queue.bytes as usize
+        {
+            totals::add(Total::SendsRefused, 1);
+            if max_queue.overflow == Overflow::Close {
+                self.close_after_timeout(context);
+            }
+            return Sent::Failed(Failure::Posix(libc::ENOBUFS));
+        }
         context.common.counters.sent.count(len);
         let mut route = match delay {
             true => Route::Queue,
@@ -212,7 +251,8 @@ impl<H: Host> Stream<H> {
                 {
                     return Sent::Failed(self.write_failed(context, errno, true));
                 }
-                if !force && self.writer.press(high_watermark) {
+                let pressed = patience != Patience::Forces && self.writer.press(high_watermark);
+                if pressed && patience == Patience::Waits {
                     later
                 } else {
                     Sent::Done
@@ -289,8 +329,13 @@ impl<H: Host> Stream<H> {
             || self.file_sender.is_some()
             || match self.turn {
                 Some(turn) => turn != pid,
-                None => self.senders.iter().any(|sender| !sender.queued),
+                None => self.anybody_awaits_turn(),
             }
+    }
+
+    pub(crate) fn anybody_awaits_turn(&self) -> bool {
+        let awaits_turn = |sender: &Sender<H>| sender.awaits == Awaits::Turn;
+        self.senders.iter().any(awaits_turn)
     }
 
     fn await_send(&mut self, waiter: Waiter<H>, queued: bool) -> Call<()> {
@@ -309,10 +354,14 @@ impl<H: Host> Stream<H> {
         if !waits {
             return Call::Done(());
         }
+        let awaits = match queued {
+            true => Awaits::ShortQueue,
+            false => Awaits::Turn,
+        };
         // Who had the turn and found the queue long again is still the first.
         match self.turn.take_if(|turn| *turn == waiter.pid) {
-            Some(_) => self.senders.insert(0, Sender { waiter, queued }),
-            None => self.senders.push(Sender { waiter, queued }),
+            Some(_) => self.senders.insert(0, Sender { waiter, awaits }),
+            None => self.senders.push(Sender { waiter, awaits }),
         }
         Call::Wait
     }
@@ -327,7 +376,7 @@ impl<H: Host> Stream<H> {
             let (queued, waiting) = self
                 .senders
                 .drain(..)
-                .partition::<Vec<_>, _>(|sender| sender.queued);
+                .partition::<Vec<_>, _>(|sender| sender.awaits == Awaits::ShortQueue);
             self.senders = waiting;
             for sender in queued {
                 sender.waiter.answer(Reply::Done);
@@ -336,20 +385,24 @@ impl<H: Host> Stream<H> {
         while self.turn.is_none()
             && !self.writer.is_busy()
             && self.file_sender.is_none()
-            && let Some(first) = self.senders.iter().position(|sender| !sender.queued)
+            && let Some(first) = self
+                .senders
+                .iter()
+                .position(|sender| sender.awaits == Awaits::Turn)
         {
             let Waiter { pid, tag } = self.senders.remove(first).waiter;
             if H::reply(pid, tag, Reply::Ready) {
                 self.turn = Some(pid);
             }
         }
+        self.give_notice(low_watermark);
     }
 
     /// A process that may have waited in send has exited.
     pub(crate) fn forget_sender(&mut self, pid: H::Pid, low_watermark: u32) {
         self.turn.take_if(|turn| *turn == pid);
         self.senders
-            .retain(|sender| sender.queued || sender.waiter.pid != pid);
+            .retain(|sender| sender.awaits == Awaits::ShortQueue || sender.waiter.pid != pid);
         self.release_senders(low_watermark);
     }
 

@@ -35,6 +35,8 @@ pub struct Settings {
     pub send_timeout: Option<u32>,
     /// `send_timeout_close`: a send that timed out closes the socket.
     pub send_timeout_close: bool,
+    /// `max_queue`: the most bytes that may be queued for sending; None is `infinity`.
+    pub max_queue: Option<MaxQueue>,
     /// `delay_send`: queue always, write later.
     pub delay_send: bool,
     /// `exit_on_close`: an end of stream seen closes the socket for good.
@@ -51,6 +53,24 @@ pub struct Settings {
     /// `netns`: the network namespace the socket was opened in. A set after that changes only
     /// what is read back.
     pub netns: Option<Box<[u8]>>,
+}
+
+/// A limit of the bytes queued for sending, for every send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxQueue {
+    /// Bytes, those of the send at hand and its header included.
+    pub bytes: u32,
+    /// What becomes of a send that would exceed it.
+    pub overflow: Overflow,
+}
+
+/// What becomes of a send that would queue too much. Nothing of it is taken in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// The socket lives on.
+    Refuse,
+    /// The queue is dropped and the socket closed, as by `send_timeout_close`.
+    Close,
 }
 
 /// The size of `buffer`, and how far it reaches.
@@ -106,6 +126,7 @@ impl Default for Settings {
             low_msgq_watermark: 4096,
             send_timeout: None,
             send_timeout_close: false,
+            max_queue: None,
             delay_send: false,
             exit_on_close: true,
             show_econnreset: false,
@@ -169,6 +190,7 @@ impl Settings {
             (Field::Mode, Value::Mode(mode)) => self.mode = *mode,
             (Field::Netns, Value::Bytes(path)) => self.netns = Some(path.as_slice().into()),
             (Field::Packet, Value::Packet(packet)) => self.framing.packet = *packet,
+            (Field::MaxQueue, Value::MaxQueue(limit)) => self.max_queue = *limit,
             (Field::SendTimeout, Value::Time(time)) => self.send_timeout = *time,
             (_, Value::Int(value)) => return self.set_int(field, low32(*value)).map(|()| false),
             _ => return Err(Refused::EINVAL),
@@ -193,6 +215,7 @@ impl Settings {
             Field::LineDelimiter => Value::Int(self.framing.delimiter.into()),
             Field::LowMsgqWatermark => Value::Int(self.low_msgq_watermark.min(MSGQ_MAX).into()),
             Field::LowWatermark => Value::Int(self.low_watermark.into()),
+            Field::MaxQueue => Value::MaxQueue(self.max_queue),
             Field::Mode => Value::Mode(self.mode),
             Field::Netns => Value::Bytes(self.netns.as_deref()?.to_vec()),
             Field::Packet => Value::Packet(self.framing.packet),

@@ -102,8 +102,18 @@ pub(crate) struct Receiver<H: Host> {
 /// A process that waits in send.
 pub(crate) struct Sender<H: Host> {
     pub(crate) waiter: Waiter<H>,
-    /// Its data is queued; else it waits for its turn.
-    pub(crate) queued: bool,
+    pub(crate) awaits: Awaits,
+}
+
+/// What a sender waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// Its data is queued: a short queue.
+    ShortQueue,
+    /// Its data is not: that its turn comes.
+    Turn,
+    /// It goes on meanwhile, and is to be told when a send would be taken.
+    Notice,
 }
 
 pub(crate) struct Stream<H: Host> {
@@ -239,7 +249,7 @@ impl<H: Host> Stream<H> {
         info.writers = self
             .senders
             .iter()
-            .filter(|sender| H::is_alive(sender.waiter.pid))
+            .filter(|sender| sender.awaits != Awaits::Notice && H::is_alive(sender.waiter.pid))
             .count();
     }
 
@@ -468,11 +478,16 @@ impl<H: Host> Stream<H> {
             waiter.answer(Reply::Ready);
         }
         self.turn = None;
-        let any = !self.senders.is_empty();
-        for sender in self.senders.drain(..) {
-            sender
-                .waiter
-                .answer(Reply::Failed(failure.unwrap_or(Failure::Closed)));
+        let mut any = false;
+        for Sender { waiter, awaits } in self.senders.drain(..) {
+            // Who is to be told that it can send again learns the end by that.
+            waiter.answer(match awaits {
+                Awaits::Notice => Reply::Writable,
+                Awaits::ShortQueue | Awaits::Turn => {
+                    any = true;
+                    Reply::Failed(failure.unwrap_or(Failure::Closed))
+                }
+            });
         }
         any
     }

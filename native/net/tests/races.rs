@@ -119,6 +119,7 @@ impl Arena<'_> {
                 return;
             }
             Sent::Wait { queued, .. } => queued,
+            Sent::Busy { .. } => unreachable!(),
         };
         // What is queued will be sent, whatever becomes of the wait.
         if queued {
@@ -143,7 +144,7 @@ impl Arena<'_> {
             Some(Reply::Done) => assert!(queued),
             Some(Reply::Ready) => assert!(!queued),
             Some(Reply::Failed(failure)) => assert_expected(failure),
-            None => unreachable!(),
+            Some(Reply::Writable) | None => unreachable!(),
         }
     }
 

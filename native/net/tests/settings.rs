@@ -9,6 +9,7 @@
 
 use net::Settings;
 use net::option::{Deliver, Field, Mode, Refused, TABLE, Target, Value};
+use net::settings::{MaxQueue, Overflow};
 use proto::{Active, ActiveRequest, PacketType};
 
 /// Every behavioural option: its default, another value, and what an accepted socket has of it.
@@ -31,6 +32,7 @@ fn samples() -> Vec<(Field, Option<Value>, Value, bool)> {
         (Field::LineDelimiter, int(10), Value::Int(59), false),
         (Field::LowMsgqWatermark, int(4096), Value::Int(77), true),
         (Field::LowWatermark, int(4096), Value::Int(78), true),
+        (Field::MaxQueue, Some(Value::MaxQueue(None)), Value::MaxQueue(Some(MaxQueue { bytes: 5, overflow: Overflow::Close })), true),
         (Field::Mode, Some(Value::Mode(Mode::List)), Value::Mode(Mode::Binary), true),
         (Field::Netns, None, Value::Bytes(b"/run/netns/a".into()), false),
         (Field::Packet, Some(Value::Packet(PacketType::Raw)), Value::Packet(PacketType::Line), true),

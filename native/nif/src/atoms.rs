@@ -20,6 +20,8 @@ rustler::atoms! {
     tcp_closed,
     tcp_error,
     tcp_passive,
+    tcp_writable,
+    busy,
     data,
     http,
     http_request,

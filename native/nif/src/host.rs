@@ -207,11 +207,15 @@ impl Host for Beam {
         message::send(owner, |env| self.message(env, form, framing, event));
     }
 
-    /// `{Ref, ready | ok | {error, Reason}}`.
+    /// `{Ref, ready | ok | {error, Reason}}`, or `{tcp_writable, S}`.
     fn reply(pid: Pid, tag: Tag, reply: Reply) -> bool {
         tag.send(pid, |env, reference| {
             let answer = match reply {
                 Reply::Ready => atoms::ready().as_c_arg(),
+                // Told by the socket, not by a reference of the call.
+                Reply::Writable => {
+                    return tuple(env, &[atoms::tcp_writable().as_c_arg(), reference]);
+                }
                 Reply::Done => atoms::ok().as_c_arg(),
                 Reply::Failed(failure) => tuple(
                     env,

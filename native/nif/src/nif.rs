@@ -192,10 +192,38 @@ fn send<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>, force: bool) -> Ni
                 };
                 (atoms::wait(), queued, timeout, close).encode(env)
             }
-            Ok(Sent::Failed(failure)) => error(env, failure),
+            Ok(sent) => refused(env, sent),
             Err(_) => error(env, Failure::Posix(libc::EINVAL)),
         },
     )
+}
+
+/// `{error, {busy, Queued}}`: one `{tcp_writable, S}` will come.
+#[rustler::nif]
+fn send_now<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>) -> NifResult<Term<'a>> {
+    let tag = || {
+        // SAFETY: the term was made in this environment.
+        Tag::new(unsafe { Term::new(env, socket.host().socket_term(env)) })
+    };
+    let pid = Pid::caller(env);
+    Ok(
+        match with_pieces(data, |pieces| socket.send_now(pid, pieces, tag)) {
+            Ok(Sent::Done) => atoms::ok().encode(env),
+            Ok(sent) => refused(env, sent),
+            Err(_) => error(env, Failure::Posix(libc::EINVAL)),
+        },
+    )
+}
+
+/// What a send is told that has to make no further call.
+fn refused(env: Env<'_>, sent: Sent) -> Term<'_> {
+    match sent {
+        Sent::Done => atoms::ok().encode(env),
+        Sent::Busy { queued } => (atoms::error(), (atoms::busy(), queued)).encode(env),
+        Sent::Failed(failure) => error(env, failure),
+        // Answered by the one caller whose sends may wait.
+        Sent::Wait { .. } => error(env, Failure::Posix(libc::EAGAIN)),
+    }
 }
 
 #[rustler::nif]

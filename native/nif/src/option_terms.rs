@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 use net::option::{Ancillary, Calls, Codec, Deliver, Mode, Query, Row, Setting, TABLE, Value};
-use net::settings::packet_read_back;
+use net::settings::{MaxQueue, Overflow, packet_read_back};
 use net::tcp_info::TcpInfo;
 use proto::{Active, ActiveRequest, PacketType};
 use rustler::{
@@ -16,7 +16,7 @@ use rustler::{
 
 mod atoms {
     rustler::atoms! {
-        binary, infinity, list, mode, once, port, raw, ssl, state, tclass, term, tos, ttl,
+        binary, close, infinity, list, mode, once, port, raw, refuse, ssl, state, tclass, term, tos, ttl,
     }
 }
 
@@ -229,6 +229,7 @@ fn value_of(codec: Codec, term: Term<'_>, names: &Names) -> NifResult<Value> {
         Codec::Text => bytes_of(term)
             .or_else(|_| string_of(term))
             .map(Value::Bytes),
+        Codec::MaxQueue => max_queue(term).map(Value::MaxQueue),
         Codec::Mode => mode(term).map(Value::Mode),
         Codec::Packet => match term.decode::<i64>() {
             Ok(0) => Ok(Value::Packet(PacketType::Raw)),
@@ -243,6 +244,23 @@ fn value_of(codec: Codec, term: Term<'_>, names: &Names) -> NifResult<Value> {
         Codec::Deliver if atoms::port() == term => Ok(Value::Deliver(Deliver::Port)),
         Codec::Deliver | Codec::Ancillary | Codec::TcpInfo => Err(Error::BadArg),
     }
+}
+
+fn max_queue(term: Term<'_>) -> NifResult<Option<MaxQueue>> {
+    if atoms::infinity() == term {
+        return Ok(None);
+    }
+    if let Ok(bytes) = term.decode() {
+        let overflow = Overflow::Refuse;
+        return Ok(Some(MaxQueue { bytes, overflow }));
+    }
+    let (bytes, policy): (u32, Atom) = term.decode()?;
+    let overflow = match policy {
+        policy if policy == atoms::refuse() => Overflow::Refuse,
+        policy if policy == atoms::close() => Overflow::Close,
+        _ => return Err(Error::BadArg),
+    };
+    Ok(Some(MaxQueue { bytes, overflow }))
 }
 
 fn mode(term: Term<'_>) -> NifResult<Mode> {
@@ -338,6 +356,14 @@ fn value_term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
         Value::Time(Some(time)) => time.encode(env),
         Value::Linger(on, seconds) => (on, seconds).encode(env),
         Value::Bytes(bytes) => NewBinary::from_slice(env, bytes).into(),
+        Value::MaxQueue(None) => atoms::infinity().encode(env),
+        Value::MaxQueue(Some(MaxQueue { bytes, overflow })) => {
+            let policy = match overflow {
+                Overflow::Refuse => atoms::refuse(),
+                Overflow::Close => atoms::close(),
+            };
+            (bytes, policy).encode(env)
+        }
         Value::Mode(Mode::List) => atoms::list().encode(env),
         Value::Mode(Mode::Binary) => atoms::binary().encode(env),
         Value::Packet(packet) => packet_term(env, *packet),

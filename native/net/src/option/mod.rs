@@ -19,7 +19,7 @@ use proto::{Active, ActiveRequest, PacketType};
 pub use ancillary::Ancillary;
 pub use table::TABLE;
 
-use crate::settings::Settings;
+use crate::settings::{MaxQueue, Settings};
 use crate::tcp_info::TcpInfo;
 
 /// How an option's value looks to the caller: what a term must be to become a [`Value`].
@@ -41,6 +41,8 @@ pub enum Codec {
     Bytes,
     /// A binary or a string of bytes, read back as a binary: [`Value::Bytes`].
     Text,
+    /// `infinity | Bytes | {Bytes, refuse | close}`: [`Value::MaxQueue`].
+    MaxQueue,
     /// `list | binary`: [`Value::Mode`].
     Mode,
     /// A packet type: [`Value::Packet`].
@@ -68,6 +70,8 @@ pub enum Value {
     Linger(bool, i64),
     /// A name or other byte string.
     Bytes(Vec<u8>),
+    /// The most that may be queued for sending, None for `infinity`.
+    MaxQueue(Option<MaxQueue>),
     /// The form of delivered data.
     Mode(Mode),
     /// The framing type.
@@ -146,6 +150,7 @@ pub enum Field {
     LineDelimiter,
     LowMsgqWatermark,
     LowWatermark,
+    MaxQueue,
     Mode,
     Netns,
     Packet,

@@ -47,6 +47,8 @@ pub static TABLE: &[Row] = &[
     field("line_delimiter", Codec::Int, CONNECT_SET, Field::LineDelimiter),
     field("low_msgq_watermark", Codec::Int, ALL, Field::LowMsgqWatermark),
     field("low_watermark", Codec::Int, ALL, Field::LowWatermark),
+    // Beyond OTP.
+    field("max_queue", Codec::MaxQueue, ALL, Field::MaxQueue),
     field("mode", Codec::Mode, ALL, Field::Mode),
     // At `connect` and `listen` it says how to open; see `Settings::netns`.
     field("netns", Codec::Bytes, SET_GET, Field::Netns),

@@ -54,12 +54,19 @@ impl Process {
         socket.send(self.pid, &Pieces { data, slices }, force)
     }
 
+    /// One call of a send that never waits.
+    pub(crate) fn send_now(&self, socket: &Handle, data: &Iolist, tag: Tag) -> Sent {
+        let slices = data.0.iter().map(|piece| IoSlice::new(piece)).collect();
+        socket.send_now(self.pid, &Pieces { data, slices }, || tag)
+    }
+
     /// A send, with its wait.
     pub(crate) fn send(&self, socket: &Handle, data: &Iolist) -> Result<(), Failure> {
         loop {
             let queued = match self.try_send(socket, data, false) {
                 Sent::Done => return Ok(()),
                 Sent::Failed(failure) => return Err(failure),
+                Sent::Busy { .. } => panic!("a send that waits is never refused as busy"),
                 Sent::Wait { queued, .. } => queued,
             };
             let tag = tag();
@@ -71,6 +78,7 @@ impl Process {
                     Reply::Done => return Ok(()),
                     Reply::Ready => {}
                     Reply::Failed(failure) => return Err(failure),
+                    Reply::Writable => panic!("no notice was asked for"),
                 },
             }
         }

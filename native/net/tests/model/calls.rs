@@ -85,6 +85,7 @@ impl World<'_> {
                 actor.stage = Stage::MustWait(Kind::Send { queued });
                 queued
             }
+            Sent::Busy { .. } => panic!("a send that waits is never refused as busy"),
             Sent::Failed(failure) => {
                 let ended = self.peer_gone || self.closed || self.dropped;
                 assert!(ended, "{failure:?} of an open socket");
