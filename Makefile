@@ -44,6 +44,7 @@ fuzz:
 bench:
 	@support/setup.sh bench
 	@$(WITH_ENV) rebar3 compile
+	@$(MAKE) --no-print-directory -s -C c_src_compat
 	@$(WITH_ENV) sh bench/run.sh
 
 bench-framing:

@@ -4,7 +4,10 @@
 -export([main/1]).
 
 -record(settings, {rows = [] :: [string()], rounds = 9 :: pos_integer(), backends = [inet, socket, rs, raw, c] :: [atom()],
-                   output = "bench/results/latest" :: file:filename(), about = [] :: bench_csv:about()}).
+                   calls = true :: boolean(), output = "bench/results/latest" :: file:filename(), about = [] :: bench_csv:about()}).
+
+%% Microseconds from one end of the link `far` to the other.
+-define(FAR, "200").
 
 %% The nodes of each link that was needed so far.
 -type links() :: #{bench_rows:link() => bench_run:nodes()}.
@@ -26,6 +29,7 @@ main(Arguments) ->
 setting("rows=" ++ Words, Settings) -> Settings#settings{rows = string:lexemes(Words, " ,")};
 setting("rounds=" ++ Number, Settings) -> Settings#settings{rounds = list_to_integer(Number)};
 setting("backends=" ++ Names, Settings) -> Settings#settings{backends = [list_to_atom(Name) || Name <- string:lexemes(Names, " ,")]};
+setting("calls=" ++ YesOrNo, Settings) -> Settings#settings{calls = YesOrNo =:= "yes"};
 setting("output=" ++ Name, Settings) -> Settings#settings{output = Name};
 setting("about=" ++ About, #settings{about = Given} = Settings) ->
     [Key, Value] = string:split(About, "="),
@@ -54,10 +58,11 @@ scenes([], _Settings, _File, Links) ->
     _ = [stop(Nodes) || Nodes <- maps:values(Links)],
     [];
 scenes([#{link := Link, rows := Rows} = Scene | Scenes], Settings, File, Links0) ->
-    case link_up(Link, Links0) of
+    case usable(Scene, Link, Links0) of
         {ok, Links} ->
             Rounds = min(Settings#settings.rounds, maps:get(rounds, Scene, Settings#settings.rounds)),
             {Failed, After} = rounds(Scene, 1, Rounds, File, Links, []),
+            ok = calls(Settings, Scene, File, After),
             ok = show(Rows, File),
             Failed ++ scenes(Scenes, Settings, File, After);
         {skip, Reason} ->
@@ -65,11 +70,39 @@ scenes([#{link := Link, rows := Rows} = Scene | Scenes], Settings, File, Links0)
             scenes(Scenes, Settings, File, Links0)
     end.
 
+usable(#{measure := bench_http}, Link, Links) ->
+    case bench_http:skip() of
+        false -> link_up(Link, Links);
+        Reason -> {skip, Reason}
+    end;
+usable(_Scene, Link, Links) ->
+    link_up(Link, Links).
+
+%% A line without a value in the results for each row and backend.
+calls(#settings{calls = true}, #{rows := Rows, link := Link} = Scene, File, Links) ->
+    Backends = lists:usort(lists:append([Has || #{backends := Has} <- Rows])),
+    _ = [ok = bench_csv:append(File, Row, Backend, 0, Calls)
+         || bench_calls:skip() =:= false, Backend <- Backends,
+            {Name, Calls} <- traced(Backend, Scene, maps:get(Link, Links), File ++ ".strace"), #{name := N} = Row <- Rows, N =:= Name],
+    ok;
+calls(_Settings, _Scene, _File, _Links) ->
+    ok.
+
+traced(Backend, Scene, Nodes, File) ->
+    try
+        bench_run:calls(Backend, Scene, Nodes, File)
+    catch
+        Class:Reason ->
+            io:format("no system calls of ~ts: ~0p~n", [Backend, {Class, Reason}]),
+            []
+    end.
+
 %% A backend that has failed is left out of the scene's further rounds.
 rounds(_Scene, Round, Rounds, _File, Links, Failed) when Round > Rounds ->
     {Failed, Links};
 rounds(#{rows := Rows} = Scene, Round, Rounds, File, Links, Failed) ->
-    Backends = rotate(Round, lists:usort(lists:append([Has || #{backends := Has} <- Rows]))),
+    Backends = rotate(Round, [Backend || Backend <- lists:usort(lists:append([Has || #{backends := Has} <- Rows])),
+                                         Backend =/= c orelse bench_limit:is_there()]),
     {NowFailed, NowLinks} =
         lists:foldl(fun(Backend, {Lost, Up}) ->
                         case lists:keymember(Backend, 2, Lost) of
@@ -106,14 +139,27 @@ link_up(near, Links) ->
 link_up(same, Links) ->
     Node = bench_node:start(none),
     {ok, Links#{same => #{server => Node, client => Node, address => {127, 0, 0, 1}}}};
-link_up(far, _Links) ->
-    {skip, "no relay yet"}.
+link_up(far, Links) ->
+    Prefix = "bench" ++ os:getpid(),
+    Relay = open_port({spawn_executable, os:find_executable("sh")},
+                      [{args, ["bench/far.sh", Prefix, ?FAR]}, {line, 200}, binary, stderr_to_stdout]),
+    receive
+        {Relay, {data, {eol, <<"ready">>}}} ->
+            {ok, Links#{far => #{server => bench_node:start(Prefix ++ "-a"), client => bench_node:start(Prefix ++ "-b"),
+                                 address => {10, 91, 8, 1}, relay => Relay}}};
+        {Relay, {data, {eol, Line}}} ->
+            {skip, binary_to_list(Line)}
+    end.
 
 stop(#{server := Node, client := Node}) ->
     bench_node:stop(Node);
-stop(#{server := Server, client := Client}) ->
+stop(#{server := Server, client := Client} = Nodes) ->
     ok = bench_node:stop(Server),
-    bench_node:stop(Client).
+    ok = bench_node:stop(Client),
+    case Nodes of
+        #{relay := Relay} -> true = port_close(Relay), ok;
+        _ -> ok
+    end.
 
 show(Rows, File) ->
     {_, Measurements} = bench_csv:read(File),

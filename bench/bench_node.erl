@@ -2,7 +2,7 @@
 %% output. The first half runs where they are started, the second half on them.
 -module(bench_node).
 
--export([start/1, stop/1, call/4, os_pid/1]).
+-export([start/1, start/2, stop/1, call/4, os_pid/1]).
 -export([prepare/0, runtime/0, memory/0, long_schedules/0]).
 
 -export_type([bench_node/0, long_schedule/0]).
@@ -19,6 +19,10 @@
 %% In the network namespace of that name, or in this one.
 -spec start(Namespace :: string() | none) -> bench_node().
 start(Namespace) ->
+    start(Namespace, []).
+
+-spec start(Namespace :: string() | none, [string()]) -> bench_node().
+start(Namespace, Arguments) ->
     Enter = case Namespace of
                 none -> "";
                 _ -> "ip netns exec " ++ Namespace ++ " "
@@ -29,7 +33,7 @@ start(Namespace) ->
                           wait_boot => 60000,
                           exec => {os:find_executable("sh"), ["-c", Script, "erl"]},
                           args => ["-boot", "start_clean", "+P", "1000000", "-kernel", "logger_level", "error",
-                                   "-pa" | code_path()]}),
+                                   "-pa" | code_path()] ++ Arguments}),
     ok = call(Node, ?MODULE, prepare, []),
     Node.
 

@@ -8,6 +8,7 @@
 %% Where the two ends are: in two nodes on this machine, in two nodes with a relay between them, in one node.
 -type link() :: near | far | same.
 
+%% The factor makes units of operations.
 -type row() :: #{name := string(), unit := string(), better := more | less, factor => float(),
                  arguments => bench_workload:arguments(), milliseconds => pos_integer(), backends := [bench_socket:backend()]}.
 
@@ -19,13 +20,15 @@
 
 -define(GEN_TCP, [inet, socket, rs]).
 -define(WITH_RAW, [inet, socket, rs, raw]).
+-define(WITH_C, [inet, socket, rs, raw, c]).
 -define(BLOCK, 65536).
 -define(MEGA, 1.0e6).
 
 -spec scenes() -> [scene()].
 scenes() ->
     lists:append([pingpong(near, [1, 8, 50, 1000, 10000]), same_node(), bulk(), messages(), iolists(), requests(),
-                  connections(), fan_out(), mailbox(), idle(), pingpong(far, [1, 8, 50, 1000, 10000])]).
+                  connections(), fan_out(), mailbox(), tls(), sendfile(), http(), idle(),
+                  pingpong(far, [1, 8, 50, 1000, 10000])]).
 
 %% The scenes and rows whose names contain one of the words, as a whole part between hyphens; all without words. Only rows that one of the backends has.
 -spec select([string()], [bench_socket:backend()]) -> [scene()].
@@ -50,7 +53,7 @@ pingpong_rows(Link, Count) ->
        unit => "op/s", better => more,
        arguments => #{mode => Mode, connections => Count, busy => Count},
        milliseconds => if Count >= 10000 -> 600; Count >= 1000 -> 350; true -> 250 end,
-       backends => case Mode of passive -> ?WITH_RAW; _ -> ?GEN_TCP end}
+       backends => case Mode of passive when Link =:= near -> ?WITH_C; passive -> ?WITH_RAW; _ -> ?GEN_TCP end}
      || Mode <- [passive, once, true, packet4]].
 
 %% One busy connection, before and after the others are opened.
@@ -71,11 +74,11 @@ bulk() ->
         {Name, Mode, Backends} <- [{"true", true, ?GEN_TCP}, {"once", once, ?GEN_TCP}, {"active100", {active, 100}, ?GEN_TCP}]
             ++ [{"recv0", {recv, 0}, with_raw(Options)}, {"recv65536", {recv, ?BLOCK}, with_raw(Options)}]].
 
-with_raw([]) -> ?WITH_RAW;
+with_raw([]) -> ?WITH_C;
 with_raw(_Options) -> ?GEN_TCP.
 
 messages() ->
-    [stream(text("messages-~ts-~b", [Name, Size]), "msg/s", 1.0, ?GEN_TCP,
+    [stream(text("messages-~ts-~b", [Name, Size]), "msg/s", 1.0, case Mode of true -> [c | ?GEN_TCP]; _ -> ?GEN_TCP end,
             #{mode => Mode, framing => messages, shape => binary, size => Size, options => []})
      || Size <- [100, 1024],
         {Name, Mode} <- [{"true", true}, {"once", once}, {"active100", {active, 100}}, {"passive", {recv, 0}}]].
@@ -102,12 +105,25 @@ requests() ->
 connections() ->
     [#{measure => bench_connect, link => near, arguments => #{acceptors => Acceptors, clients => Clients},
        rows => [#{name => Name, unit => "conn/s", better => more, backends => Backends}]}
-     || {Name, Acceptors, Clients, Backends} <- [{"connect-close", 1, 1, ?WITH_RAW}]
+     || {Name, Acceptors, Clients, Backends} <- [{"connect-close", 1, 1, ?WITH_C}]
             ++ [{text("accept-~b", [Count]), Count, 32, ?GEN_TCP} || Count <- [1, 8, 64]]].
 
 fan_out() ->
     [#{measure => bench_fanout, link => near, arguments => #{connections => 1000},
        rows => [#{name => "fan-out-1000", unit => "msg/s", better => more, backends => ?GEN_TCP}]}].
+
+tls() ->
+    [#{measure => bench_tls, link => near, arguments => #{kind => Kind},
+       rows => [#{name => Name, unit => Unit, better => more, factor => Factor, backends => ?GEN_TCP}]}
+     || {Name, Kind, Unit, Factor} <- [{"tls-bulk", bulk, "MB/s", ?BLOCK / ?MEGA}, {"tls-handshakes", handshakes, "1/s", 1.0}]].
+
+sendfile() ->
+    [#{measure => bench_sendfile, link => near, arguments => #{},
+       rows => [#{name => "sendfile-1-gb", unit => "MB/s", better => more, factor => 1073741824 / ?MEGA, backends => ?GEN_TCP}]}].
+
+http() ->
+    [#{measure => bench_http, custom => true, link => near, arguments => #{},
+       rows => [#{name => "httpd-wrk", unit => "req/s", better => more, backends => ?GEN_TCP}]}].
 
 idle() ->
     [#{measure => bench_idle, custom => true, link => near, rounds => 3, arguments => #{connections => 10000, owners => Owners},

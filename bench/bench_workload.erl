@@ -6,7 +6,7 @@
 %% prepare and run (twice: to warm up, and measured), then shut.
 -module(bench_workload).
 
--export([start_server/3, stop_server/0, start_client/5, prepare/1, run/2, stop_client/0]).
+-export([start_server/3, stop_server/0, start_client/5, prepare/1, run/2, latencies/0, stop_client/0]).
 
 -export_type([arguments/0, result/0, state/0]).
 
@@ -52,20 +52,23 @@ start_client(Module, Backend, Address, Port, Arguments) ->
                           true = register(bench_client, self()),
                           State = Module:open(Backend, Address, Port, Arguments),
                           Self ! {self(), ok},
-                          client(Module, State)
+                          client(Module, State, none)
                       end),
     answer(Pid, Monitor).
 
-client(Module, State) ->
+client(Module, State, Latencies) ->
     receive
         {{prepare, Row}, From} ->
             Prepared = Module:prepare(Row, State),
             From ! {self(), ok},
-            client(Module, Prepared);
+            client(Module, Prepared, none);
         {{run, Row, Milliseconds}, From} ->
             {Result, Next} = Module:run(Row, Milliseconds, State),
-            From ! {self(), Result},
-            client(Module, Next);
+            From ! {self(), maps:remove(latencies, Result)},
+            client(Module, Next, maps:get(latencies, Result, none));
+        {latencies, From} ->
+            From ! {self(), Latencies},
+            client(Module, State, Latencies);
         {stop, From} ->
             From ! {self(), Module:shut(State)}
     end.
@@ -74,15 +77,19 @@ client(Module, State) ->
 prepare(Row) ->
     ask(bench_client, {prepare, Row}).
 
-%% The latencies come as percentiles, in microseconds.
--spec run(arguments(), pos_integer()) -> #{ops := non_neg_integer(), ns := pos_integer(), p50 => float(), p99 => float()}.
+-spec run(arguments(), pos_integer()) -> #{ops := non_neg_integer(), ns := pos_integer()}.
 run(Row, Milliseconds) ->
-    case ask(bench_client, {run, Row, Milliseconds}) of
-        #{latencies := Latencies} = Result ->
+    ask(bench_client, {run, Row, Milliseconds}).
+
+%% Percentiles of the last run in microseconds. A call of its own, so that its work does not count as the row's.
+-spec latencies() -> #{p50 => float(), p99 => float()}.
+latencies() ->
+    case ask(bench_client, latencies) of
+        none ->
+            #{};
+        Latencies ->
             [P50, P99] = bench_latency:percentiles(Latencies, ?FRACTIONS),
-            (maps:remove(latencies, Result))#{p50 => P50, p99 => P99};
-        Result ->
-            Result
+            #{p50 => P50, p99 => P99}
     end.
 
 -spec stop_client() -> ok.

@@ -6,20 +6,17 @@
 #   ROWS      words: rows whose names contain one of them between hyphens: bulk, pingpong-once-1, 1000 (all)
 #   ROUNDS    how often each row is measured with each backend (9)
 #   BACKENDS  of inet, socket, rs, raw, c (all)
+#   CALLS     yes or no: count system calls, too (yes)
 #   OUTPUT    the results' name, without its ending (bench/results/latest)
 #   EBIN      where the compiled application is (_build/default/lib/gen_tcp_rs/ebin)
 set -eu
 
 cd "$(dirname "$0")/.."
 
-release="$(erl -noinput -boot start_clean -eval 'io:format("~ts", [erlang:system_info(otp_release)]), halt(0).')"
-code="_build/bench/otp-$release"
-mkdir -p "$code"
-erlc -Werror +warn_missing_spec -o "$code" bench/bench_workload.erl
-erlc -Werror +warn_missing_spec -pa "$code" -o "$code" bench/*.erl
+. bench/with-code.sh
 
 commit="$(git describe --always --dirty 2>/dev/null || echo unknown)"
 exec erl -noinput -boot start_clean -pa "$code" "${EBIN:-$PWD/_build/default/lib/gen_tcp_rs/ebin}" \
     -eval 'bench:main(init:get_plain_arguments()).' -extra \
-    ${ROWS:+"rows=$ROWS"} ${ROUNDS:+"rounds=$ROUNDS"} ${BACKENDS:+"backends=$BACKENDS"} ${OUTPUT:+"output=$OUTPUT"} \
+    ${ROWS:+"rows=$ROWS"} ${ROUNDS:+"rounds=$ROUNDS"} ${BACKENDS:+"backends=$BACKENDS"} ${CALLS:+"calls=$CALLS"} ${OUTPUT:+"output=$OUTPUT"} \
     "about=commit=$commit" "about=date=$(date -u +%Y-%m-%d)"

@@ -1,0 +1,33 @@
+%% The committed pages of a run: docs/benchmarks.md from bench/benchmarks.md.in, and the summary that the pictures are drawn
+%% from: a line for each row and backend.
+-module(bench_pages).
+
+-export([main/1]).
+
+-define(COLUMNS, ["row", "unit", "backend", "value", "value_low", "value_high", "ratio", "ratio_low", "ratio_high",
+                  "p50", "p99", "cpu", "syscalls", "long"]).
+-define(TEMPLATE, "bench/benchmarks.md.in").
+-define(PAGE, "docs/benchmarks.md").
+-define(SUMMARY, "docs/benchmarks/summary.csv").
+
+-spec main([file:filename()]) -> no_return().
+main([File]) ->
+    {About, Measurements} = bench_csv:read(File),
+    Rows = bench_statistics:summary(Measurements),
+    {ok, Template} = file:read_file(?TEMPLATE),
+    [Before, After] = string:split(unicode:characters_to_list(Template), "@results@"),
+    ok = file:write_file(?PAGE, unicode:characters_to_binary([Before, bench_report:markdown(About, Rows), After])),
+    ok = file:write_file(?SUMMARY, [[lists:join(",", ?COLUMNS), "\n"] | [line(Row, Backend) || #{backends := Backends} = Row <- Rows,
+                                                                                           Backend <- maps:keys(Backends)]]),
+    halt(0).
+
+line(#{row := Name, unit := Unit, backends := Backends, ratios := Ratios}, Backend) ->
+    Figures = maps:get(Backend, Backends),
+    Known = [Name, Unit, atom_to_list(Backend)] ++ three(maps:find(value, Figures)) ++ three(maps:find(Backend, Ratios))
+        ++ [case Figures of #{Key := Value} -> number(Value); _ -> "" end || Key <- [p50, p99, cpu, syscalls, long]],
+    [lists:join(",", Known), "\n"].
+
+three({ok, {Low, Median, High}}) -> [number(Median), number(Low), number(High)];
+three(error) -> ["", "", ""].
+
+number(Value) -> float_to_list(float(Value), [{decimals, 4}, compact]).
