@@ -11,7 +11,7 @@
 -export([setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1]).
 -export([begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1]).
 -export([monitored_owner/1, promise_report/2, report/3]).
--export([sockets/0, await_all_closed/1, stop/0]).
+-export([sockets/0, await_all_closed/1, tune/4, stop/0]).
 -export([send_now/2, snapshot/1, totals/0, time_locks/1]).
 
 -export_type([handle/0, active/0]).
@@ -25,7 +25,7 @@
        setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1,
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
        monitored_owner/1, promise_report/2, report/3,
-       sockets/0, await_all_closed/1, stop/0,
+       sockets/0, await_all_closed/1, tune/4, stop/0,
        send_now/2, snapshot/1, totals/0, time_locks/1]).
 
 -type handle() :: reference().
@@ -176,6 +176,11 @@ sockets() -> erlang:nif_error(not_loaded).
 %% So many answers come: ready.
 -spec await_all_closed(reference()) -> non_neg_integer().
 await_all_closed(_Ref) -> erlang:nif_error(not_loaded).
+
+%% The rules of the pollers that start from now on: docs/tuning.md.
+-spec tune(Spin :: boolean(), Assist :: boolean(), Gather :: boolean(),
+           AdaptiveReads :: boolean()) -> ok.
+tune(_Spin, _Assist, _Gather, _AdaptiveReads) -> erlang:nif_error(not_loaded).
 
 -spec stop() -> ok.
 stop() -> erlang:nif_error(not_loaded).

@@ -130,6 +130,7 @@ fn run(input: &[u8]) {
             raw_limit: 1 + source.below(MOST),
             read_ahead,
             reads: 1 + source.below(8) as u32,
+            adaptive: true,
         };
         let stop = stop_often && source.below(2) == 0;
         let pause = reader.pump(

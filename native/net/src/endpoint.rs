@@ -19,6 +19,7 @@ use crate::stats::Counters;
 use crate::stream::Stream;
 use crate::sys::Interest;
 use crate::totals::{self, Total};
+use crate::tuning::Tuning;
 use parking_lot::{Mutex, MutexGuard};
 use socket2::Socket;
 use std::ops::{Deref, DerefMut};
@@ -127,6 +128,7 @@ pub(crate) struct Connecting<H: Host> {
 
 /// What a call under the lock works with, beside the role.
 pub(crate) struct Context<'a, H: Host> {
+    pub(crate) tuning: Tuning,
     pub(crate) host: &'a H,
     pub(crate) common: &'a mut Common<H>,
 }
@@ -218,6 +220,7 @@ impl<H: Host> Endpoint<H> {
     ) -> (Context<'a, H>, &'a mut Role<H>) {
         (
             Context {
+                tuning: self.poller.tuning,
                 host: &self.host,
                 common: &mut state.common,
             },
@@ -271,6 +274,7 @@ impl<H: Host> Endpoint<H> {
         };
         state.role.dismiss(failure);
         state.role = Role::Closed;
+        state.common.scores.discount();
         self.tell_monitors(&mut state.common, end);
         if let Some(token) = token {
             self.poller.release(token);
@@ -278,7 +282,7 @@ impl<H: Host> Endpoint<H> {
     }
 
     /// The kernel says that something can be done. Called by the poller.
-    pub(crate) fn ready(&self, ready: Interest) {
+    pub(crate) fn ready(&self, ready: Interest, reads: u32) {
         let mut state = self.lock();
         state.common.watch.armed = Interest::NONE;
         let (mut context, role) = self.split(&mut state);
@@ -288,7 +292,7 @@ impl<H: Host> Endpoint<H> {
                     self.connected(&mut state);
                 }
             }
-            Role::Stream(stream) => stream.ready(&mut context, ready),
+            Role::Stream(stream) => stream.ready(&mut context, ready, reads),
             Role::Listener(listener) => listener.ready(),
             Role::Draining(draining) => draining.flush(),
             Role::Closed => return,

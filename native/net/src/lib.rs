@@ -27,6 +27,7 @@ mod stream;
 mod sys;
 pub mod tcp_info;
 mod totals;
+mod tuning;
 
 pub use address::{Address, Family};
 pub use endpoint::{Call, Endpoint};
@@ -36,6 +37,8 @@ pub use poller::Poller;
 pub use sending::{Outgoing, Sent};
 pub use settings::Settings;
 pub use snapshot::{Snapshot, Waiting};
+pub use spin::take_time_held;
 pub use stats::{Counter, Counters, Direction};
 pub use tcp_info::TcpInfo;
 pub use totals::{Total, longest_lock, time_locks, totals};
+pub use tuning::Tuning;

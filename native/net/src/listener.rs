@@ -83,13 +83,10 @@ impl<H: Host> Endpoint<H> {
             Ok(done) => return done,
             Err(nothing) => nothing,
         };
-        if first && state.common.scores.is_due(Place::Receive) {
-            drop(state);
-            let found = self.spin_for(|| attempt().ok());
-            self.lock()
-                .common
-                .scores
-                .learn(Place::Receive, found.is_some());
+        if first && state.common.scores.is_due(Place::Receive) && self.poller.tuning.spin {
+            let (found, unlocked) =
+                self.spin_at(state, Place::Receive, || attempt().ok(), |_| true);
+            drop(unlocked);
             if let Some(done) = found {
                 return done;
             }

@@ -4,10 +4,12 @@
 //! wait. The event is handled under the socket's lock. A token is never used again, so
 //! an event that was in flight while its socket closed finds nobody.
 
-use crate::endpoint::Endpoint;
 use crate::host::{Host, Reply};
+use crate::spin;
+use crate::stream::{READS_OF_AN_ASSIST, READS_OF_AN_EVENT};
 use crate::sys::{self, Interest};
 use crate::totals::{self, Total};
+use crate::tuning::Tuning;
 use mio::{Events, Poll, Registry, Waker};
 use parking_lot::Mutex;
 use std::io;
@@ -16,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Names a socket to the poller: the place in the table, and how often it was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +37,23 @@ impl Token {
 const WAKER: Token = Token(u64::MAX);
 /// Events taken from the kernel at once.
 const BATCH: usize = 256;
+/// Events that a scheduler's thread takes at once, and how often in one call: with one
+/// read each they hold it for less than a millisecond.
+const BATCH_OF_A_CALL: usize = 4;
+const BATCHES_OF_A_CALL: usize = 4;
+/// How long the thread stays away when the schedulers serve the events themselves.
+const NAP: Duration = Duration::from_micros(100);
 
 /// A poller thread and the sockets it serves.
 pub struct Poller<H: Host> {
+    pub(crate) tuning: Tuning,
     registry: Registry,
     waker: Waker,
     table: Mutex<Table<H>>,
     /// The token of the event handled last: who spins looks whether others need the CPU.
     last: AtomicU64,
+    /// How many times a caller has served events.
+    assists: AtomicU64,
     stopping: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -63,10 +75,11 @@ impl<H: Host> Poller<H> {
     /// Starts a poller thread.
     ///
     /// **Errors:** no fd, memory or thread to be had.
-    pub fn start() -> io::Result<Arc<Self>> {
+    pub fn start(tuning: Tuning) -> io::Result<Arc<Self>> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), mio::Token(WAKER.0 as usize))?;
         let poller = Arc::new(Poller {
+            tuning,
             registry: poll.registry().try_clone()?,
             waker,
             table: Mutex::new(Table {
@@ -76,6 +89,7 @@ impl<H: Host> Poller<H> {
                 waiting: Vec::new(),
             }),
             last: AtomicU64::new(0),
+            assists: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             thread: Mutex::new(None),
         });
@@ -197,42 +211,88 @@ impl<H: Host> Poller<H> {
         now != last && now != token.0
     }
 
+    /// Serves what is ready now, in the thread of a caller that has nothing better to do
+    /// before it waits: no thread needs to be woken for it. True: something was.
+    ///
+    /// No socket may be locked.
+    pub(crate) fn assist(&self) -> bool {
+        if !self.tuning.assist {
+            return false;
+        }
+        let start = spin::now();
+        let mut served = 0;
+        for _ in 0..BATCHES_OF_A_CALL {
+            // A waker's event that went to a caller would not reach the thread.
+            if self.is_stopping() {
+                break;
+            }
+            let before = served;
+            for (token, ready) in sys::events_now::<BATCH_OF_A_CALL>(self.registry.as_raw_fd()) {
+                served += 1;
+                self.handle(Token(token), ready, READS_OF_AN_ASSIST);
+            }
+            if served - before < BATCH_OF_A_CALL {
+                break;
+            }
+        }
+        if served > 0 {
+            spin::hold(spin::now().saturating_sub(start));
+            self.assists.fetch_add(1, Ordering::Relaxed);
+        }
+        served > 0
+    }
+
     fn run(&self, mut poll: Poll) {
         let mut events = Events::with_capacity(BATCH);
+        let mut assists = 0;
+        let mut patience = None;
         while !self.is_stopping() {
             // An interrupted wait gives an empty batch or an error; the loop goes on.
-            if poll.poll(&mut events, None).is_err() {
+            if poll.poll(&mut events, patience).is_err() {
                 continue;
             }
             totals::add(Total::Wakeups, 1);
             for event in &events {
-                let token = Token(event.token().0 as u64);
-                if token == WAKER {
-                    continue;
-                }
-                totals::add(Total::Events, 1);
-                self.last.store(token.0, Ordering::Relaxed);
-                let handle = {
-                    let table = self.table.lock();
-                    table.places.get(token.place()).and_then(|place| {
-                        let current = Token::new(token.place(), place.generation) == token;
-                        place.handle.clone().filter(|_| current)
-                    })
-                };
-                let Some(handle) = handle else { continue };
                 let ended = event.is_error() || event.is_read_closed() || event.is_write_closed();
                 let ready = Interest {
                     read: ended || event.is_readable(),
                     write: ended || event.is_writable(),
                 };
-                self.serve(&handle, ready);
+                self.handle(Token(event.token().0 as u64), ready, READS_OF_AN_EVENT);
+            }
+            // A thread that waits is woken by every event, also by those that a scheduler
+            // is about to take: while they take them it only looks after what they miss.
+            let now = self.assists.load(Ordering::Relaxed);
+            patience = (now != assists).then_some(Duration::ZERO);
+            assists = now;
+            if patience.is_some() {
+                std::thread::sleep(NAP);
             }
         }
         totals::leave();
     }
 
-    /// A bug in one socket closes that socket; the others live.
-    fn serve(&self, endpoint: &Endpoint<H>, ready: Interest) {
-        let _ = catch_unwind(AssertUnwindSafe(|| endpoint.ready(ready)));
+    fn handle(&self, token: Token, ready: Interest, reads: u32) {
+        if token == WAKER {
+            if self.is_stopping() {
+                // It may be a caller that has got it. Without a wake the thread ends at
+                // its next event.
+                let _ = self.waker.wake();
+            }
+            return;
+        }
+        totals::add(Total::Events, 1);
+        self.last.store(token.0, Ordering::Relaxed);
+        let handle = {
+            let table = self.table.lock();
+            table.places.get(token.place()).and_then(|place| {
+                let current = Token::new(token.place(), place.generation) == token;
+                place.handle.clone().filter(|_| current)
+            })
+        };
+        if let Some(endpoint) = handle {
+            // A bug in one socket closes that socket; the others live.
+            let _ = catch_unwind(AssertUnwindSafe(|| endpoint.ready(ready, reads)));
+        }
     }
 }

@@ -63,19 +63,37 @@ impl<H: Host> Endpoint<H> {
         let (mut context, role) = self.split(&mut state);
         if let Role::Stream(stream) = role {
             stream.settings_changed(&mut context);
-            if stream.waits_for_once(context.common) && context.common.scores.is_due(Place::Arm) {
-                drop(state);
-                let hit = self.spin_for_delivery();
-                state = self.lock();
-                state.common.scores.learn(Place::Arm, hit);
+            if stream.waits_for_once(context.common)
+                && context.tuning.spin
+                && context.common.scores.is_due(Place::Arm)
+            {
+                state = self.spin_for_delivery(state, Place::Arm);
             }
         }
         self.settle(&mut state);
+        let waits = matches!(&state.role, Role::Stream(stream)
+            if stream.waits_for_once(&state.common));
+        drop(state);
+        if waits {
+            self.assist();
+        }
     }
 
-    /// Tries for a moment to read and deliver in the caller. The lock is free in between.
-    pub(crate) fn spin_for_delivery(&self) -> bool {
-        let before = self.lock().common.counters.received.count;
+    /// The caller is about to wait: where many sockets are busy it serves their events,
+    /// which costs less than to have the poller's thread do it.
+    pub(crate) fn assist(&self) {
+        if !spin::is_quiet() {
+            self.poller.assist();
+        }
+    }
+
+    /// Tries for a moment to read and deliver in the caller.
+    pub(crate) fn spin_for_delivery<'a>(
+        &'a self,
+        state: Locked<'a, H>,
+        place: Place,
+    ) -> Locked<'a, H> {
+        let before = state.common.counters.received.count;
         let attempt = || {
             let mut state = self.lock();
             let (mut context, role) = self.split(&mut state);
@@ -97,7 +115,7 @@ impl<H: Host> Endpoint<H> {
             }
             None
         };
-        self.spin_for(attempt).unwrap_or(false)
+        self.spin_at(state, place, attempt, |hit| *hit).1
     }
 
     /// Before a spin that nearly always succeeds: keeps the poller from waking up for
@@ -117,10 +135,35 @@ impl<H: Host> Endpoint<H> {
         }
     }
 
-    /// Spins for `attempt` to succeed, unless the poller gets other work.
-    pub(crate) fn spin_for<R>(&self, attempt: impl FnMut() -> Option<R>) -> Option<R> {
+    /// Spins at `place` for `attempt` to give something, unless the poller gets other
+    /// work, and learns from it. The lock is free meanwhile.
+    ///
+    /// Where that has paid, it does the poller's work instead of leaving it: the answer
+    /// may depend on a process of this very VM that waits for the scheduler.
+    pub(crate) fn spin_at<'a, R>(
+        &'a self,
+        mut state: Locked<'a, H>,
+        place: Place,
+        attempt: impl FnMut() -> Option<R>,
+        is_hit: impl FnOnce(&R) -> bool,
+    ) -> (Option<R>, Locked<'a, H>) {
+        let Some(token) = state.common.watch.token else {
+            return (None, state);
+        };
+        let helps = state.common.scores.at(Place::Assist).is_due();
+        drop(state);
         let last = self.poller.last_event();
-        let token = self.lock().common.watch.token?;
-        spin::spin(attempt, || self.poller.has_other_work(token, last))
+        let mut helped = false;
+        let found = spin::spin(attempt, || {
+            helped = helps && self.poller.assist();
+            helped || self.poller.has_other_work(token, last)
+        });
+        let mut state = self.lock();
+        let hit = helped || found.as_ref().is_some_and(is_hit);
+        state.common.scores.learn(place, hit);
+        if helps {
+            state.common.scores.learn(Place::Assist, helped);
+        }
+        (found, state)
     }
 }

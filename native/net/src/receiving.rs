@@ -68,13 +68,10 @@ impl<H: Host> Endpoint<H> {
             Ok(done) => return done.into(),
             Err(state) => state,
         };
-        if state.common.scores.is_due(Place::Receive) {
-            drop(state);
-            let found = self.spin_for(|| attempt().ok());
-            self.lock()
-                .common
-                .scores
-                .learn(Place::Receive, found.is_some());
+        if state.common.scores.is_due(Place::Receive) && self.poller.tuning.spin {
+            let (found, unlocked) =
+                self.spin_at(state, Place::Receive, || attempt().ok(), |_| true);
+            drop(unlocked);
             if let Some(done) = found {
                 return done.into();
             }
@@ -90,6 +87,8 @@ impl<H: Host> Endpoint<H> {
             });
         }
         self.settle(&mut state);
+        drop(state);
+        self.assist();
         Call::Wait
     }
 
@@ -175,6 +174,7 @@ impl<H: Host> Stream<H> {
             raw_limit: raw_limit(settings),
             read_ahead: settings.read_ahead,
             reads: READS,
+            adaptive: context.tuning.adaptive_reads,
         };
         let form = Form::of(settings);
         let counters = &mut context.common.counters;

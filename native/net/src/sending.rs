@@ -91,14 +91,12 @@ impl<H: Host> Endpoint<H> {
             && common.owner == pid
             && !common.settings.active.is_passive()
             && matches!(role, Role::Stream(stream) if stream.is_open() && stream.queued() == 0)
-            && common.scores.is_due(Place::Send);
+            && common.scores.is_due(Place::Send)
+            && self.poller.tuning.spin;
         self.settle(&mut state);
         if expects_answer {
             self.hold_back_poller(&mut state, Place::Send);
-            drop(state);
-            let hit = self.spin_for_delivery();
-            let mut state = self.lock();
-            state.common.scores.learn(Place::Send, hit);
+            let mut state = self.spin_for_delivery(state, Place::Send);
             self.settle(&mut state);
         }
         sent
@@ -211,7 +209,9 @@ impl<H: Host> Stream<H> {
         context.common.counters.sent.count(len);
         let mut route = match delay {
             true => Route::Queue,
-            false => self.writer.route(len, spin::now(), high_watermark),
+            false => self
+                .writer
+                .route(len, spin::now(), high_watermark, context.tuning.gather),
         };
         if route == Route::FlushFirst {
             if let Err(errno) = self.write_queue(low_watermark) {

@@ -5,6 +5,7 @@
 
 use crate::sys;
 use crate::totals::{self, Total};
+use std::cell::Cell;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -30,6 +31,8 @@ pub(crate) enum Place {
     Send,
     /// A re-arm that finds nothing.
     Arm,
+    /// Doing the poller's work in a spin.
+    Assist,
 }
 
 /// What one socket has learned at its places.
@@ -38,12 +41,13 @@ pub(crate) struct Scores {
     receive: Score,
     send: Score,
     arm: Score,
+    assist: Score,
     /// The epoch in which the socket was last counted as busy.
     counted: u32,
 }
 
 #[derive(Debug)]
-struct Score {
+pub(crate) struct Score {
     points: u8,
     /// Calls to let pass before the next trial.
     skip: u16,
@@ -62,7 +66,7 @@ impl Default for Score {
 }
 
 impl Score {
-    fn is_due(&mut self) -> bool {
+    pub(crate) fn is_due(&mut self) -> bool {
         if self.points > 0 {
             return true;
         }
@@ -86,11 +90,12 @@ impl Score {
 }
 
 impl Scores {
-    fn at(&mut self, place: Place) -> &mut Score {
+    pub(crate) fn at(&mut self, place: Place) -> &mut Score {
         match place {
             Place::Receive => &mut self.receive,
             Place::Send => &mut self.send,
             Place::Arm => &mut self.arm,
+            Place::Assist => &mut self.assist,
         }
     }
 
@@ -137,6 +142,18 @@ impl Scores {
         }
         BUSY.current.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// The socket has closed: connections that come and go one by one are no crowd.
+    pub(crate) fn discount(&mut self) {
+        let counted = std::mem::take(&mut self.counted);
+        if counted != 0 && counted == BUSY.epoch.load(Ordering::Relaxed) {
+            let less = |count: usize| Some(count.saturating_sub(1));
+            // Another thread may just have begun an epoch: then there is nothing to take off.
+            let _ = BUSY
+                .current
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
 }
 
 /// How many sockets of this VM had I/O in this epoch and the one before. Approximate:
@@ -163,21 +180,47 @@ pub(crate) fn is_quiet() -> bool {
         <= *MOST
 }
 
+thread_local! {
+    /// Nanoseconds of spinning and serving others, not yet charged.
+    static HELD: Cell<u64> = const { Cell::new(0) };
+}
+
+/// For how many whole `unit`s of nanoseconds calls on this thread have spun, or served
+/// other sockets, since this was asked last: a scheduler charges its process for them.
+pub fn take_time_held(unit: u64) -> u64 {
+    let held = HELD.get();
+    if held < unit {
+        return 0;
+    }
+    HELD.set(held % unit);
+    held / unit
+}
+
+pub(crate) fn hold(time: u64) {
+    HELD.set(HELD.get() + time);
+}
+
 /// Repeats `attempt` until it gives something, `give_up` says so, or the time is over.
 pub(crate) fn spin<R>(
     mut attempt: impl FnMut() -> Option<R>,
     mut give_up: impl FnMut() -> bool,
 ) -> Option<R> {
-    let end = now() + LIMIT;
-    loop {
+    let start = now();
+    let mut time = start;
+    let found = loop {
         sys::yield_now();
-        if let Some(found) = attempt() {
-            return Some(found);
+        let found = attempt();
+        if found.is_some() {
+            break found;
         }
-        if give_up() || now() >= end {
-            return None;
+        time = now();
+        if give_up() || time >= start + LIMIT {
+            break None;
         }
-    }
+    };
+    // The try that succeeded is not counted: it is the call's own work.
+    hold(time - start);
+    found
 }
 
 #[cfg(test)]

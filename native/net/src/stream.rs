@@ -28,7 +28,9 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 
 /// Reads of one event, so that one socket does not hold up the others of its poller.
-const READS_OF_AN_EVENT: u32 = 16;
+pub(crate) const READS_OF_AN_EVENT: u32 = 16;
+/// The same where a scheduler's thread serves the event, among others.
+pub(crate) const READS_OF_AN_ASSIST: u32 = 2;
 /// Reads of one re-arming call: at most half a megabyte, a fraction of a millisecond.
 const READS_OF_A_CALL: u32 = 8;
 /// A read of frames makes hundreds of messages where a raw one makes one: so many times
@@ -254,11 +256,11 @@ impl<H: Host> Stream<H> {
     }
 
     /// Readiness, from the poller.
-    pub(crate) fn ready(&mut self, context: &mut Context<'_, H>, ready: Interest) {
+    pub(crate) fn ready(&mut self, context: &mut Context<'_, H>, ready: Interest, reads: u32) {
         context.common.scores.count(spin::now());
         if ready.read {
             if !context.common.settings.active.is_passive() {
-                self.deliver(context, READS_OF_AN_EVENT);
+                self.deliver(context, reads);
             } else if let Some(receiver) = &mut self.receiver
                 && let Some(tag) = receiver.tag.take()
                 && !H::reply(receiver.pid, tag, Reply::Ready)
@@ -332,6 +334,7 @@ impl<H: Host> Stream<H> {
                 PacketType::Raw => reads,
                 _ => reads.div_ceil(FRAMED),
             },
+            adaptive: context.tuning.adaptive_reads,
         };
         let Settings {
             framing, active, ..

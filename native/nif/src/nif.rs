@@ -12,8 +12,11 @@ use crate::message::{self, Pid, Tag};
 use crate::option_terms::{self, Asked, answer};
 use crate::pollers;
 use net::option::{Calls, Query, Reading};
-use net::{Address, Call, Counter, Counters, Endpoint, Failure, Family, Kind, Sent, Source, Spec};
+use net::{
+    Address, Call, Counter, Counters, Endpoint, Failure, Family, Kind, Sent, Source, Spec, Tuning,
+};
 use proto::Active;
+use rustler::sys::{c_int, enif_consume_timeslice};
 use rustler::{Atom, Binary, Encoder, Env, Error, LocalPid, NifResult, ResourceArc, Term};
 use std::ffi::CString;
 use std::net::Shutdown;
@@ -130,7 +133,9 @@ fn accept<'a>(
     reference: Ref<'a>,
 ) -> NifResult<Term<'a>> {
     let pid = Pid::caller(env);
-    Ok(match listener.accept(pid, || Tag::new(reference)) {
+    let accepted = listener.accept(pid, || Tag::new(reference));
+    charge(env);
+    Ok(match accepted {
         Call::Done(handle) => opened(env, handle, pid, atoms::ok()),
         Call::Wait => {
             Handle(listener).watch_waiter(env, pid);
@@ -160,11 +165,26 @@ fn recv<'a>(
             }
         },
     );
+    charge(env);
     Ok(match received {
         Call::Done(data) => (atoms::ok(), data).encode(env),
         Call::Wait => atoms::wait().encode(env),
         Call::Failed(failure) => error(env, failure),
     })
+}
+
+/// Nanoseconds of a hundredth of what a process may use at a time.
+const PERCENT: u64 = 10_000;
+
+/// What a call has used of its scheduler by spinning, or for other sockets, counts as the
+/// process's own work: one that sends or receives in a loop yields like others.
+fn charge(env: Env<'_>) {
+    let percent = net::take_time_held(PERCENT).min(100) as c_int;
+    if percent > 0 {
+        // SAFETY: the environment is that of the process that called. Whether its time is
+        // over shows at the end of the call.
+        unsafe { enif_consume_timeslice(env.as_c_arg(), percent) };
+    }
 }
 
 #[rustler::nif]
@@ -178,24 +198,24 @@ fn unrecv<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>) -> NifResult<Ter
 #[rustler::nif]
 fn send<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>, force: bool) -> NifResult<Term<'a>> {
     let pid = Pid::caller(env);
-    Ok(
-        match with_pieces(data, |pieces| socket.send(pid, pieces, force)) {
-            Ok(Sent::Done) => atoms::ok().encode(env),
-            Ok(Sent::Wait {
-                queued,
-                timeout,
-                close,
-            }) => {
-                let timeout = match timeout {
-                    Some(milliseconds) => milliseconds.encode(env),
-                    None => atoms::infinity().encode(env),
-                };
-                (atoms::wait(), queued, timeout, close).encode(env)
-            }
-            Ok(sent) => refused(env, sent),
-            Err(_) => error(env, Failure::Posix(libc::EINVAL)),
-        },
-    )
+    let sent = with_pieces(data, |pieces| socket.send(pid, pieces, force));
+    charge(env);
+    Ok(match sent {
+        Ok(Sent::Done) => atoms::ok().encode(env),
+        Ok(Sent::Wait {
+            queued,
+            timeout,
+            close,
+        }) => {
+            let timeout = match timeout {
+                Some(milliseconds) => milliseconds.encode(env),
+                None => atoms::infinity().encode(env),
+            };
+            (atoms::wait(), queued, timeout, close).encode(env)
+        }
+        Ok(sent) => refused(env, sent),
+        Err(_) => error(env, Failure::Posix(libc::EINVAL)),
+    })
 }
 
 /// `{error, {busy, Queued}}`: one `{tcp_writable, S}` will come.
@@ -343,6 +363,7 @@ fn setopts<'a>(env: Env<'a>, socket: &'a Socket, options: Term<'a>) -> NifResult
             Err(_) => return Ok(error(env, Failure::Posix(libc::EINVAL))),
         },
     };
+    charge(env);
     Ok(done(
         env,
         result.map_err(|refused| Failure::Posix(refused.errno)),
@@ -592,6 +613,18 @@ fn await_all_closed<'a>(env: Env<'a>, reference: Ref<'a>) -> NifResult<usize> {
         .iter()
         .filter(|poller| awaited(poller))
         .count())
+}
+
+/// The rules of the pollers that start from now on.
+#[rustler::nif]
+fn tune(spin: bool, assist: bool, gather: bool, adaptive_reads: bool) -> NifResult<Atom> {
+    pollers::tune(Tuning {
+        spin,
+        assist,
+        gather,
+        adaptive_reads,
+    });
+    Ok(atoms::ok())
 }
 
 /// Waits for threads.

@@ -2,7 +2,7 @@
 //! application.
 
 use crate::host::{Beam, Handle};
-use net::{Failure, Poller};
+use net::{Failure, Poller, Tuning};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -10,11 +10,13 @@ use std::sync::Arc;
 const PROCESSORS: usize = 8;
 
 static POLLERS: Mutex<Pollers> = Mutex::new(Pollers {
+    tuning: None,
     running: Vec::new(),
     next: 0,
 });
 
 struct Pollers {
+    tuning: Option<Tuning>,
     running: Vec<Arc<Poller<Beam>>>,
     next: usize,
 }
@@ -27,7 +29,7 @@ pub(crate) fn assign() -> Result<Arc<Poller<Beam>>, Failure> {
     if pollers.running.is_empty() {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..processors.div_ceil(PROCESSORS) {
-            let poller = Poller::start()?;
+            let poller = Poller::start(pollers.tuning.unwrap_or_default())?;
             pollers.running.push(poller);
         }
     }
@@ -38,6 +40,11 @@ pub(crate) fn assign() -> Result<Arc<Poller<Beam>>, Failure> {
         .get(next)
         .cloned()
         .ok_or(Failure::Posix(libc::ENOMEM))
+}
+
+/// Sets the rules of the pollers that start from now on.
+pub(crate) fn tune(tuning: Tuning) {
+    POLLERS.lock().tuning = Some(tuning);
 }
 
 /// The pollers that run.

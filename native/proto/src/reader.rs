@@ -63,6 +63,8 @@ pub struct Plan {
     pub read_ahead: bool,
     /// Most reads of this call.
     pub reads: u32,
+    /// Raw reads may take memory for as much as the reads before have found.
+    pub adaptive: bool,
 }
 
 /// Why [`Reader::pump`] returned.
@@ -252,7 +254,7 @@ impl<B: Block> Reader<B> {
         sink: &mut impl FnMut(&mut Framing, Payload<'_, B>) -> Next,
     ) -> Step<S::Error> {
         let limit = plan.raw_limit.clamp(1, scratch.len().max(1));
-        if self.expect >= BLOCK_FROM && limit >= BLOCK_FROM {
+        if plan.adaptive && self.expect >= BLOCK_FROM && limit >= BLOCK_FROM {
             let room = self.expect.min(limit);
             let Some(mut block) = B::allocate(room) else {
                 return Step::Pause(Pause::NoMemory);

@@ -18,6 +18,7 @@ fn raw_deliveries_keep_to_their_limit() {
         let plan = Plan {
             raw_limit,
             reads: u32::MAX,
+            adaptive: true,
             ..ANY
         };
         let mut scratch = vec![0; 64 * 1024];
@@ -50,6 +51,7 @@ fn a_streaming_peer_is_read_into_blocks() {
     let (mut blocks, mut others) = (0, 0);
     let plan = Plan {
         reads: u32::MAX,
+        adaptive: true,
         ..ANY
     };
     let pause = reader.pump(

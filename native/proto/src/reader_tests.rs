@@ -126,6 +126,7 @@ const ANY: Plan = Plan {
     raw_limit: 64 * 1024,
     read_ahead: true,
     reads: 16,
+    adaptive: true,
 };
 
 fn exactly(len: usize) -> Plan {
@@ -211,6 +212,7 @@ fn read_all(mut framing: Framing, bytes: &[u8], way: Way, seed: u64) -> (Vec<Vec
     let plan = Plan {
         read_ahead: way.read_ahead,
         reads: way.reads,
+        adaptive: true,
         ..ANY
     };
     let mut frames = Vec::new();
@@ -274,6 +276,7 @@ fn the_frames_do_not_depend_on_the_way_they_are_read() {
                     scratch: *random.pick(&[1, 2, 7, 16, 64 * 1024]),
                     read_ahead: random.below(3) > 0,
                     reads: *random.pick(&[1, 2, 5, 100]),
+                    adaptive: true,
                     stop: *random.pick(&[0, 0, 1, 3]),
                     trickles: random.below(2) == 0,
                 };
@@ -304,6 +307,7 @@ fn large_frames_come_whole() {
                 scratch: 64 * 1024,
                 read_ahead,
                 reads: 16,
+                adaptive: true,
                 stop,
                 trickles: false,
             };
@@ -348,6 +352,7 @@ fn lengths_frames_and_unread_bytes_mix() {
                 raw_limit: *random.pick(&[1, 100, 9000, 100_000]),
                 read_ahead: random.below(2) == 0,
                 reads: 3,
+                adaptive: true,
             };
             let before = taken;
             let packet = framing.packet;
@@ -412,6 +417,7 @@ fn a_length_takes_no_byte_more() {
             let mut reader = Reader::<Plain>::default();
             let plan = Plan {
                 reads: u32::MAX,
+                adaptive: true,
                 ..exactly(len)
             };
             let pause = reader.pump(
@@ -450,6 +456,7 @@ fn without_read_ahead_a_frame_takes_no_byte_more() {
                 let plan = Plan {
                     read_ahead: false,
                     reads: u32::MAX,
+                    adaptive: true,
                     ..ANY
                 };
                 let pause = reader.pump(

@@ -109,7 +109,15 @@ impl<K: AsRef<[u8]>> Writer<K> {
     }
 
     /// Decides what happens to a send of `len` bytes at time `now` (ns, monotonic).
-    pub fn route(&mut self, len: usize, now: u64, high_watermark: usize) -> Route {
+    ///
+    /// `may_gather`: the sends of a burst may be queued for a common write.
+    pub fn route(
+        &mut self,
+        len: usize,
+        now: u64,
+        high_watermark: usize,
+        may_gather: bool,
+    ) -> Route {
         let close = now.saturating_sub(self.last_send) <= BURST_GAP;
         self.last_send = now;
         self.burst = if close && len <= COPY_UP_TO {
@@ -117,7 +125,7 @@ impl<K: AsRef<[u8]>> Writer<K> {
         } else {
             0
         };
-        let gather = self.burst >= BURST_FROM;
+        let gather = may_gather && self.burst >= BURST_FROM;
         if self.refused {
             return Route::Queue;
         }
@@ -276,21 +284,21 @@ mod tests {
         let mut writer = Plain::default();
         let mut now = 1_000_000;
         for _ in 0..5 {
-            assert_eq!(writer.route(100, now, 8192), Route::Write);
+            assert_eq!(writer.route(100, now, 8192, true), Route::Write);
             now += 1_000;
         }
-        assert_eq!(writer.route(100, now, 8192), Route::Queue);
+        assert_eq!(writer.route(100, now, 8192, true), Route::Queue);
         writer.queue_copy(&[0; 100]);
-        assert_eq!(writer.route(100_000, now, 8192), Route::FlushFirst);
+        assert_eq!(writer.route(100_000, now, 8192, true), Route::FlushFirst);
         writer.written(100);
-        assert_eq!(writer.route(100, now + 1, 8192), Route::Write);
+        assert_eq!(writer.route(100, now + 1, 8192, true), Route::Write);
     }
 
     #[test]
     fn a_pause_ends_a_burst() {
         let mut writer = Plain::default();
         for i in 0..100 {
-            assert_eq!(writer.route(100, i * 20_000, 8192), Route::Write);
+            assert_eq!(writer.route(100, i * 20_000, 8192, true), Route::Write);
         }
     }
 
@@ -299,7 +307,7 @@ mod tests {
         let mut writer = Plain::default();
         let mut flushed = 0;
         for i in 0..100 {
-            match writer.route(1000, i * 100, 8192) {
+            match writer.route(1000, i * 100, 8192, true) {
                 Route::Queue => writer.queue_copy(&[0; 1000]),
                 Route::QueueAndFlush => {
                     flushed += 1;

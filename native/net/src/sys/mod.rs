@@ -85,6 +85,24 @@ pub(crate) fn arm_once(
     }
 }
 
+/// Takes up to `N` events that are there now, without waiting: each with its token and
+/// what is ready. An error looks like no event.
+pub(crate) fn events_now<const N: usize>(epoll: RawFd) -> impl Iterator<Item = (u64, Interest)> {
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; N];
+    // SAFETY: the kernel writes at most N events; a stale epoll fd gives EBADF.
+    let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), N as libc::c_int, 0) };
+    let count = usize::try_from(count).unwrap_or(0);
+    events.into_iter().take(count).map(|event| {
+        let is = |flags: libc::c_int| event.events & flags as u32 != 0;
+        let ended = is(libc::EPOLLERR | libc::EPOLLHUP | libc::EPOLLRDHUP);
+        let ready = Interest {
+            read: ended || is(libc::EPOLLIN),
+            write: ended || is(libc::EPOLLOUT),
+        };
+        (event.u64, ready)
+    })
+}
+
 /// Takes `fd` out of the epoll instance.
 pub(crate) fn disarm(epoll: RawFd, fd: BorrowedFd<'_>) {
     // SAFETY: no memory is involved; the kernel ignores the null event. An error means

@@ -2,7 +2,7 @@
 
 use super::{Handle, Message, PATIENCE, Poller, Process};
 use net::option::{Row, Setting, Value};
-use net::{Address, Call, Endpoint, Family, Reply, Source, Spec};
+use net::{Address, Call, Endpoint, Family, Reply, Source, Spec, Tuning};
 use proto::{ActiveRequest, PacketType};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -98,8 +98,12 @@ impl Drop for Rig {
 
 impl Rig {
     pub(crate) fn new() -> Rig {
+        Rig::tuned(Tuning::default())
+    }
+
+    pub(crate) fn tuned(tuning: Tuning) -> Rig {
         Rig {
-            poller: Poller::start().unwrap(),
+            poller: Poller::start(tuning).unwrap(),
         }
     }
 

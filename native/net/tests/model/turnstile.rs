@@ -1,7 +1,7 @@
 //! A poller that makes one step at a time.
 
 use crate::fake::{Gate, Handle, Peer, Process, Rig, active};
-use net::Family;
+use net::{Family, Tuning};
 use proto::ActiveRequest;
 
 /// A socket whose owner holds up the poller when it delivers.
@@ -43,7 +43,11 @@ pub(crate) struct Turnstile {
 
 impl Turnstile {
     pub(crate) fn new() -> Turnstile {
-        let rig = Rig::new();
+        // Nobody but the poller may handle its events.
+        let rig = Rig::tuned(Tuning {
+            assist: false,
+            ..Tuning::default()
+        });
         let (mut here, mut next) = (Wing::new(&rig), Wing::new(&rig));
         here.be_next();
         here.gate.await_arrival();

@@ -1,0 +1,28 @@
+//! The rules that make one use of a socket faster and may cost another: each adapts by
+//! itself, and each can be switched off.
+
+/// Which rules hold for the sockets of a poller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// A call that finds nothing looks again for up to 50 µs before it waits, where that
+    /// has paid before and few sockets are busy.
+    pub spin: bool,
+    /// A call that is about to wait serves the events of other sockets first, where many
+    /// are busy: the poller's thread need not be woken for them.
+    pub assist: bool,
+    /// Sends of up to 2 KiB that follow each other within 10 µs go out in one write.
+    pub gather: bool,
+    /// A raw read takes memory for as much as the reads before have found.
+    pub adaptive_reads: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning {
+            spin: true,
+            assist: true,
+            gather: true,
+            adaptive_reads: true,
+        }
+    }
+}
