@@ -276,7 +276,6 @@ fn the_frames_do_not_depend_on_the_way_they_are_read() {
                     scratch: *random.pick(&[1, 2, 7, 16, 64 * 1024]),
                     read_ahead: random.below(3) > 0,
                     reads: *random.pick(&[1, 2, 5, 100]),
-                    adaptive: true,
                     stop: *random.pick(&[0, 0, 1, 3]),
                     trickles: random.below(2) == 0,
                 };
@@ -307,7 +306,6 @@ fn large_frames_come_whole() {
                 scratch: 64 * 1024,
                 read_ahead,
                 reads: 16,
-                adaptive: true,
                 stop,
                 trickles: false,
             };
@@ -434,6 +432,32 @@ fn a_length_takes_no_byte_more() {
             assert_eq!(wire.at, len);
             assert!(reader.held().is_empty());
         }
+    }
+}
+
+/// A raw read goes straight into memory of its own when the one before was large, and
+/// only if it may.
+#[test]
+fn large_raw_reads_adapt_if_they_may() {
+    for adaptive in [true, false] {
+        let bytes = vec![7; 200_000];
+        let mut wire = Wire::in_pieces(&bytes, || 50_000);
+        let mut reader = Reader::<Plain>::default();
+        let plan = Plan { adaptive, ..ANY };
+        let mut blocks = 0;
+        while wire.at < bytes.len() {
+            reader.pump(
+                &mut wire,
+                &mut framing(PacketType::Raw),
+                &plan,
+                &mut vec![0; 64 * 1024],
+                |_, payload| {
+                    blocks += u32::from(matches!(payload, Payload::Block(_)));
+                    Next::More
+                },
+            );
+        }
+        assert_eq!(blocks > 0, adaptive);
     }
 }
 
