@@ -97,7 +97,7 @@ traced(Backend, Scene, Nodes, File) ->
             []
     end.
 
-%% A backend that has failed is left out of the scene's further rounds.
+%% A backend that has failed twice is left out of the scene's further rounds.
 rounds(_Scene, Round, Rounds, _File, Links, Failed) when Round > Rounds ->
     {Failed, Links};
 rounds(#{rows := Rows} = Scene, Round, Rounds, File, Links, Failed) ->
@@ -105,9 +105,9 @@ rounds(#{rows := Rows} = Scene, Round, Rounds, File, Links, Failed) ->
                                          Backend =/= c orelse bench_limit:is_there()]),
     {NowFailed, NowLinks} =
         lists:foldl(fun(Backend, {Lost, Up}) ->
-                        case lists:keymember(Backend, 2, Lost) of
-                            true -> {Lost, Up};
-                            false -> measure(Scene, Backend, Round, File, Lost, Up)
+                        case [Reason || {_Row, Lame, Reason} <- Lost, Lame =:= Backend] of
+                            [_, _ | _] -> {Lost, Up};
+                            _ -> measure(Scene, Backend, Round, File, Lost, Up)
                         end
                     end, {Failed, Links}, Backends),
     rounds(Scene, Round + 1, Rounds, File, NowLinks, NowFailed).

@@ -2,7 +2,7 @@
 %% output. The first half runs where they are started, the second half on them.
 -module(bench_node).
 
--export([start/1, start/2, stop/1, call/4, os_pid/1]).
+-export([start/1, start/2, stop/1, call/4, os_pid/1, cpu/1]).
 -export([prepare/0, runtime/0, memory/0, long_schedules/0]).
 
 -export_type([bench_node/0, long_schedule/0]).
@@ -53,6 +53,22 @@ call(Node, Module, Function, Arguments) ->
 os_pid(Node) ->
     call(Node, os, getpid, []).
 
+%% Milliseconds of processor time of all threads, in user and system mode. The scheduler's own account where the kernel shows
+%% it: getrusage(2) counts ticks on some kernels, and can be wrong by a factor for threads that wait often. Source: proc(5).
+-spec cpu(bench_node()) -> float().
+cpu(Node) ->
+    Files = filelib:wildcard("/proc/" ++ os_pid(Node) ++ "/task/*/sched"),
+    case [Time || File <- Files, {ok, Text} <- [file:read_file(File)], Time <- executed(Text)] of
+        [] -> float(call(Node, ?MODULE, runtime, []));
+        Times -> lists:sum(Times)
+    end.
+
+executed(Text) ->
+    case re:run(Text, "sum_exec_runtime\\s*:\\s*([0-9]+[.][0-9]+)", [{capture, all_but_first, list}]) of
+        {match, [Milliseconds]} -> [list_to_float(Milliseconds)];
+        nomatch -> []
+    end.
+
 %%% On the node
 
 -spec prepare() -> ok.
@@ -88,7 +104,7 @@ long_schedules() ->
     Watcher ! {take, self()},
     receive {Watcher, Seen} -> Seen end.
 
-%% Milliseconds of processor time of all threads, in user and system mode. Source: getrusage(2).
+%% The same by getrusage(2).
 -spec runtime() -> non_neg_integer().
 runtime() ->
     {Total, _} = erlang:statistics(runtime),

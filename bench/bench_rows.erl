@@ -54,7 +54,7 @@ pingpong_rows(Link, Count) ->
        arguments => #{mode => Mode, connections => Count, busy => Count},
        milliseconds => if Count >= 10000 -> 600; Count >= 1000 -> 350; true -> 250 end,
        backends => case Mode of passive when Link =:= near -> ?WITH_C; passive -> ?WITH_RAW; _ -> ?GEN_TCP end}
-     || Mode <- [passive, once, true, packet4]].
+     || Mode <- [passive, once, packet4, true]].
 
 %% One busy connection, before and after the others are opened.
 beside(near, 10000) ->

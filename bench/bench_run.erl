@@ -62,10 +62,10 @@ row(Row, Server, Client) ->
     _ = bench_node:call(Client, bench_workload, run, [Arguments, ?WARM_UP]),
     Nodes = lists:usort([Server, Client]),
     _ = on_all(Nodes, long_schedules),
-    Before = lists:sum(on_all(Nodes, runtime)),
+    Before = cpu(Nodes),
     #{ops := Ops, ns := Nanoseconds} =
         bench_node:call(Client, bench_workload, run, [Arguments, maps:get(milliseconds, Row, ?MILLISECONDS)]),
-    Runtime = lists:sum(on_all(Nodes, runtime)) - Before,
+    Runtime = cpu(Nodes) - Before,
     Long = lists:append(on_all(Nodes, long_schedules)),
     maps:merge(bench_node:call(Client, bench_workload, latencies, []),
                #{value => Ops * maps:get(factor, Row, 1.0) * 1.0e9 / Nanoseconds,
@@ -76,3 +76,6 @@ row(Row, Server, Client) ->
 
 on_all(Nodes, Function) ->
     [bench_node:call(Node, bench_node, Function, []) || Node <- Nodes].
+
+cpu(Nodes) ->
+    lists:sum([bench_node:cpu(Node) || Node <- Nodes]).

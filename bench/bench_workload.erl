@@ -21,7 +21,7 @@
 -callback run(Row :: arguments(), Milliseconds :: pos_integer(), state()) -> {result(), state()}.
 -callback shut(state()) -> ok.
 
--define(SETUP, 120000).
+-define(SETUP, 60000).
 -define(FRACTIONS, [0.5, 0.99]).
 
 %%% On the server's node
