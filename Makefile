@@ -2,7 +2,7 @@
 # more than `rebar3 compile`; the targets here add checks around it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test conformance bench dialyzer clean
+.PHONY: help setup build demo test conformance ecosystem bench dialyzer clean
 
 WITH_ENV := . support/env.sh &&
 
@@ -10,6 +10,7 @@ help:
 	@echo "make demo       unchanged OTP applications at work on the backend, and a comparison with inet"
 	@echo "make test       every check and every test; ends with the numbers of tests passed and failed"
 	@echo "make conformance OTP's own suites for gen_tcp, on this backend and on inet (15 minutes)"
+	@echo "make ecosystem  cowboy, yaws, ejabberd, RabbitMQ and database clients on it and on inet (root)"
 	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
 	@echo "make bench      every row of the benchmark on inet, socket and rs (20 minutes); ROWS=, ROUNDS=: bench/README.md"
 	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"
@@ -36,6 +37,11 @@ conformance:
 	@support/setup.sh conformance
 	@$(WITH_ENV) rebar3 compile
 	@$(WITH_ENV) sh conformance/run.sh
+
+ecosystem:
+	@support/setup.sh build
+	@$(WITH_ENV) rebar3 compile
+	@$(WITH_ENV) sh ecosystem/run.sh
 
 fuzz:
 	@support/setup.sh test
