@@ -81,7 +81,12 @@ load_begins() {
     before="$(current)"
 }
 load_ends() {
-    within "${1:-20}" unchanged || true
+    within "${1:-20}" unchanged || {
+        # For whoever looks into it: what they are, and where their owners are.
+        ss -tnpo >"$RESULTS/left.ss"
+        : >"$RESULTS/describe"
+        within 5 test -s "$RESULTS/left.sockets" || true
+    }
     expect "sockets left" "$(($(current) - before))" 0
 }
 

@@ -39,7 +39,8 @@ flock -n 9 || refuse "another run works in $work."
 # --- the packages ---------------------------------------------------------------------
 
 # Of alternatives, a|b, the first that this release has.
-available() { chroot "$root" apt-cache show "$1" >/dev/null 2>&1; }
+known="$(chroot "$root" apt-cache pkgnames)"
+available() { echo "$known" | grep -qxF "$1"; }
 packages="iproute2 procps erlang-base erlang-crypto erlang-ssl erlang-inets"
 for application in $all; do
     for choice in $(sed -n 's/^# Packages: //p' "ecosystem/applications/$application.sh"); do

@@ -38,8 +38,26 @@ watch(File, {PeakRs0, PeakInet0}) ->
     Line = io_lib:format("rs ~b inet ~b peak_rs ~b peak_inet ~b~n", [Rs, Inet, PeakRs, PeakInet]),
     ok = file:write_file(File ++ ".new", Line, [raw]),
     ok = file:rename(File ++ ".new", File),
+    ok = describe(filename:dirname(File)),
     timer:sleep(?MILLISECONDS),
     watch(File, Peaks).
+
+%% On demand, what the sockets are and where their owners are.
+-spec describe(file:filename()) -> ok.
+describe(Directory) ->
+    case file:delete(filename:join(Directory, "describe")) of
+        ok ->
+            Sockets = [{Socket, catch inet:peername(Socket), catch inet:getopts(Socket, [active]),
+                        catch inet:info(Socket)}
+                       || Socket <- [Port || Port <- erlang:ports(), is_application_socket(Port)]
+                              ++ try gen_tcp_rs:which_sockets() catch error:undef -> [] end],
+            Owners = [{Pid, erlang:process_info(Pid, [current_stacktrace, message_queue_len])}
+                      || {_, _, _, #{owner := Pid}} <- Sockets],
+            file:write_file(filename:join(Directory, "left.sockets"),
+                            io_lib:format("~p~n~p~n", [Sockets, Owners]));
+        {error, _NotAsked} ->
+            ok
+    end.
 
 -spec rs_sockets() -> non_neg_integer().
 rs_sockets() ->
