@@ -51,5 +51,7 @@ done
 abandon http://127.0.0.1:8080/files/large
 count "websocket frames, bytes" "$(python3 /ecosystem/clients/websocket.py 8080 /websocket 500 10)"
 
-load_ends
+# cowboy 2.8 forgets to activate a socket again if it made it passive in a body whose end was
+# in its mailbox already; such a connection ends with idle_timeout, a minute.
+load_ends 90
 stop_node
