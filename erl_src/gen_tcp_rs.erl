@@ -432,8 +432,8 @@ await_drained(Handle, Ref, Queued, Deadline) ->
             end
     end.
 
-%% Closes every socket as the death of its owner would, waits for queued output, and
-%% ends the poller threads.
+%% Closes every socket but those of the node's distribution as the death of its owner
+%% would, waits for queued output, and ends the poller threads.
 -spec stop_all(non_neg_integer()) -> ok.
 stop_all(Milliseconds) ->
     lists:foreach(fun gen_tcp_rs_nif:abandon/1, gen_tcp_rs_nif:sockets()),
@@ -630,7 +630,8 @@ which_packet_type(Socket) ->
     end.
 
 -spec which_sockets() -> [socket()].
-which_sockets() -> [?SOCKET(Handle) || Handle <- gen_tcp_rs_nif:sockets()].
+which_sockets() ->
+    [?SOCKET(Handle) || Handle <- gen_tcp_rs_nif:sockets() ++ gen_tcp_rs_nif:node_sockets()].
 
 %%% Time
 

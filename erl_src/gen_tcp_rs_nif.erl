@@ -13,6 +13,7 @@
 -export([monitored_owner/1, promise_report/2, report/3]).
 -export([sockets/0, await_all_closed/1, tune/4, stop/0]).
 -export([send_now/2, snapshot/1, totals/0, time_locks/1]).
+-export([connect_node/3, listen_node/2, node_sockets/0, recv_frames/3, send_frames/2]).
 
 -export_type([handle/0, active/0]).
 
@@ -26,7 +27,8 @@
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
        monitored_owner/1, promise_report/2, report/3,
        sockets/0, await_all_closed/1, tune/4, stop/0,
-       send_now/2, snapshot/1, totals/0, time_locks/1]).
+       send_now/2, snapshot/1, totals/0, time_locks/1,
+       connect_node/3, listen_node/2, node_sockets/0, recv_frames/3, send_frames/2]).
 
 -type handle() :: reference().
 -type active() :: boolean() | once | 1..32767.
@@ -193,3 +195,26 @@ totals() -> erlang:nif_error(not_loaded).
 
 -spec time_locks(boolean()) -> ok.
 time_locks(_On) -> erlang:nif_error(not_loaded).
+
+%%% The sockets of the node's distribution, which a stop of the application leaves alone
+
+-spec connect_node(gen_tcp_rs_opts:config(), gen_tcp_rs_opts:sockaddr(), reference()) ->
+          {ok | wait, handle()} | badarg | failure().
+connect_node(_Config, _Address, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec listen_node(gen_tcp_rs_opts:config(), non_neg_integer()) ->
+          {ok, handle()} | badarg | failure().
+listen_node(_Config, _Backlog) -> erlang:nif_error(not_loaded).
+
+-spec node_sockets() -> [handle()].
+node_sockets() -> erlang:nif_error(not_loaded).
+
+%% What frames there are of a passive socket with {packet, 4}. Answer: ready, to be
+%% called again; {error, Reason}.
+-spec recv_frames(handle(), reference(), Spin :: boolean()) ->
+          {ok, [binary()]} | wait | failure().
+recv_frames(_Handle, _Ref, _Spin) -> erlang:nif_error(not_loaded).
+
+%% Frames that bring their headers along. {wait, IsQueued, _, _}: call await_send/3.
+-spec send_frames(handle(), iodata()) -> ok | {wait, boolean(), timeout(), boolean()} | failure().
+send_frames(_Handle, _Frames) -> erlang:nif_error(not_loaded).

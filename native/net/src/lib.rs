@@ -7,6 +7,7 @@ pub mod address;
 mod closing;
 mod endpoint;
 mod file;
+mod frames;
 mod host;
 mod inquiry;
 mod listener;
@@ -31,6 +32,7 @@ mod tuning;
 
 pub use address::{Address, Family};
 pub use endpoint::{Call, Endpoint};
+pub use frames::Frame;
 pub use host::{Event, Failure, Form, Host, Info, Kind, Reply};
 pub use open::{Source, Spec};
 pub use poller::Poller;

@@ -13,7 +13,7 @@ const MOST: usize = 64 * 1024 * 1024;
 const READS: u32 = 32;
 
 /// One look for a delivery.
-enum Attempt<R> {
+pub(crate) enum Attempt<R> {
     Got(R),
     Nothing,
     Failed(Failure),
@@ -46,11 +46,24 @@ impl<H: Host> Endpoint<H> {
         tag: impl FnOnce() -> H::Tag,
         mut take: impl FnMut(Form, &mut Framing, Payload<'_, H::Block>) -> R,
     ) -> Call<R> {
+        self.receive_with(pid, true, tag, |stream, context| {
+            stream.receive(context, pid, len, &mut take)
+        })
+    }
+
+    /// Waits for readiness if `receive` finds nothing, not even by spinning if that may be.
+    pub(crate) fn receive_with<R>(
+        &self,
+        pid: H::Pid,
+        spin: bool,
+        tag: impl FnOnce() -> H::Tag,
+        mut receive: impl FnMut(&mut Stream<H>, &mut Context<'_, H>) -> Attempt<R>,
+    ) -> Call<R> {
         let mut attempt = || {
             let mut state = self.lock();
             let (mut context, role) = self.split(&mut state);
             let attempt = match role {
-                Role::Stream(stream) => stream.receive(&mut context, pid, len, &mut take),
+                Role::Stream(stream) => receive(stream, &mut context),
                 Role::Closed | Role::Draining(_) => Attempt::Failed(Failure::Closed),
                 Role::Connecting(_) | Role::Listener(_) => {
                     Attempt::Failed(Failure::Posix(libc::ENOTCONN))
@@ -68,7 +81,8 @@ impl<H: Host> Endpoint<H> {
             Ok(done) => return done.into(),
             Err(state) => state,
         };
-        if state.common.scores.is_due(Place::Receive) && self.poller.tuning.spin {
+        if spin && state.common.scores.is_due(Place::Receive) && self.poller.tuning.spin {
+            self.hold_back_poller(&mut state, Place::Receive);
             let (found, unlocked) =
                 self.spin_at(state, Place::Receive, || attempt().ok(), |_| true);
             drop(unlocked);
@@ -109,7 +123,7 @@ impl<H: Host> Endpoint<H> {
 }
 
 impl<H: Host> Stream<H> {
-    fn receive<R>(
+    pub(crate) fn receive<R>(
         &mut self,
         context: &mut Context<'_, H>,
         pid: H::Pid,

@@ -261,6 +261,47 @@ impl<H: Host> Stream<H> {
         }
     }
 
+    /// What brings its headers along is written at once, or behind what is queued.
+    pub(crate) fn send_frames(
+        &mut self,
+        context: &mut Context<'_, H>,
+        pid: H::Pid,
+        data: &dyn Outgoing<H::Kept>,
+    ) -> Sent {
+        match &mut self.link {
+            Link::Open(_) | Link::InputEnded(_) if self.shutdown.is_none() => {}
+            Link::Husk(husk) => {
+                return Sent::Failed(husk.send.take().unwrap_or(Failure::Closed));
+            }
+            _ => return Sent::Failed(Failure::Closed),
+        }
+        let settings = &context.common.settings;
+        let (high_watermark, low_watermark) = (settings.high_watermark, settings.low_watermark);
+        let wait = |queued| Sent::Wait {
+            queued,
+            timeout: settings.send_timeout,
+            close: settings.send_timeout_close,
+        };
+        let (busy, later) = (wait(false), wait(true));
+        if self.is_barred(pid) {
+            return busy;
+        }
+        self.turn.take_if(|turn| *turn == pid);
+        let len = data.pieces().iter().map(|piece| piece.len()).sum();
+        context.common.counters.sent.count(len);
+        let written = if self.writer.is_empty() {
+            self.write_now(&[], data)
+        } else {
+            queue(&mut self.writer, &[], data, 0);
+            self.write_queue(low_watermark)
+        };
+        match written {
+            Err(errno) => Sent::Failed(self.write_failed(context, errno, true)),
+            Ok(()) if self.writer.press(high_watermark as usize) => later,
+            Ok(()) => Sent::Done,
+        }
+    }
+
     /// Nothing is queued: writes, and queues what the kernel does not take.
     fn write_now(&mut self, header: &[u8], data: &dyn Outgoing<H::Kept>) -> Result<(), i32> {
         let (Link::Open(socket) | Link::InputEnded(socket)) = &self.link else {

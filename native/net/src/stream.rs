@@ -121,6 +121,8 @@ pub(crate) enum Awaits {
 pub(crate) struct Stream<H: Host> {
     pub(crate) link: Link,
     pub(crate) reader: Reader<H::Block>,
+    /// The last frame of `recv_frames` was a large one.
+    pub(crate) large_frames: bool,
     pub(crate) writer: Writer<H::Kept>,
     pub(crate) receiver: Option<Receiver<H>>,
     pub(crate) senders: Vec<Sender<H>>,
@@ -185,6 +187,7 @@ impl<H: Host> Stream<H> {
         Stream {
             link: Link::Open(socket),
             reader: Reader::default(),
+            large_frames: false,
             writer: Writer::default(),
             receiver: None,
             senders: Vec::new(),

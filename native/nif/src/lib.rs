@@ -4,6 +4,7 @@
 mod address_terms;
 mod atoms;
 mod block;
+mod carrier;
 mod encode;
 mod errors;
 mod halt;

@@ -10,7 +10,7 @@ use crate::host::{Handle, Socket};
 use crate::iodata::with_pieces;
 use crate::message::{self, Pid, Tag};
 use crate::option_terms::{self, Asked, answer};
-use crate::pollers;
+use crate::pollers::{self, APPLICATION, Pollers};
 use net::option::{Calls, Query, Reading};
 use net::{
     Address, Call, Counter, Counters, Endpoint, Failure, Family, Kind, Sent, Source, Spec, Tuning,
@@ -21,10 +21,10 @@ use rustler::{Atom, Binary, Encoder, Env, Error, LocalPid, NifResult, ResourceAr
 use std::ffi::CString;
 use std::net::Shutdown;
 
-type Ref<'a> = Term<'a>;
+pub(crate) type Ref<'a> = Term<'a>;
 
 /// `{Family, Protocol, Source, Bind, Options}`.
-fn spec(config: Term<'_>, call: Calls) -> NifResult<Spec> {
+pub(crate) fn spec(config: Term<'_>, call: Calls) -> NifResult<Spec> {
     let (family_atom, protocol, source, bind, options): (Term, Atom, Term, Term, Term) =
         config.decode()?;
     let source = match source.decode::<(Atom, Term<'_>)>() {
@@ -51,7 +51,7 @@ fn spec(config: Term<'_>, call: Calls) -> NifResult<Spec> {
 }
 
 /// `{ok, Handle}` of a socket whose owner is watched from now on.
-fn opened<'a>(env: Env<'a>, handle: Handle, owner: Pid, tag: Atom) -> Term<'a> {
+pub(crate) fn opened<'a>(env: Env<'a>, handle: Handle, owner: Pid, tag: Atom) -> Term<'a> {
     handle.watch_owner(env, owner);
     (tag, handle.0).encode(env)
 }
@@ -85,32 +85,53 @@ fn connect<'a>(
     to: Term<'a>,
     reference: Ref<'a>,
 ) -> NifResult<Term<'a>> {
+    Ok(connect_on(&APPLICATION, env, config, to, reference))
+}
+
+pub(crate) fn connect_on<'a>(
+    pollers: &Pollers,
+    env: Env<'a>,
+    config: Term<'a>,
+    to: Term<'a>,
+    reference: Ref<'a>,
+) -> Term<'a> {
     let (spec, to) = match (spec(config, Calls::CONNECT), address(to)) {
         (Ok(spec), Ok(to)) => (spec, to),
-        _ => return Ok(atoms::badarg().encode(env)),
+        _ => return atoms::badarg().encode(env),
     };
     let owner = Pid::caller(env);
-    let connected = pollers::assign()
+    let connected = pollers
+        .assign()
         .and_then(|poller| Endpoint::connect(&poller, owner, &spec, &to, Tag::new(reference)));
-    Ok(match connected {
+    match connected {
         Ok((handle, Call::Wait)) => opened(env, handle, owner, atoms::wait()),
         Ok((handle, _)) => opened(env, handle, owner, atoms::ok()),
         Err(failure) => error(env, failure),
-    })
+    }
 }
 
 #[rustler::nif]
 fn listen<'a>(env: Env<'a>, config: Term<'a>, backlog: i32) -> NifResult<Term<'a>> {
+    Ok(listen_on(&APPLICATION, env, config, backlog))
+}
+
+pub(crate) fn listen_on<'a>(
+    pollers: &Pollers,
+    env: Env<'a>,
+    config: Term<'a>,
+    backlog: i32,
+) -> Term<'a> {
     let Ok(spec) = spec(config, Calls::LISTEN) else {
-        return Ok(atoms::badarg().encode(env));
+        return atoms::badarg().encode(env);
     };
     let owner = Pid::caller(env);
-    let listening =
-        pollers::assign().and_then(|poller| Endpoint::listen(&poller, owner, &spec, backlog));
-    Ok(match listening {
+    let listening = pollers
+        .assign()
+        .and_then(|poller| Endpoint::listen(&poller, owner, &spec, backlog));
+    match listening {
         Ok(handle) => opened(env, handle, owner, atoms::ok()),
         Err(failure) => error(env, failure),
-    })
+    }
 }
 
 #[rustler::nif]
@@ -119,7 +140,9 @@ fn take_over<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
         return Ok(atoms::badarg().encode(env));
     };
     let owner = Pid::caller(env);
-    let taken = pollers::assign().and_then(|poller| Endpoint::take_over(&poller, owner, &spec));
+    let taken = APPLICATION
+        .assign()
+        .and_then(|poller| Endpoint::take_over(&poller, owner, &spec));
     Ok(match taken {
         Ok(handle) => opened(env, handle, owner, atoms::ok()),
         Err(failure) => error(env, failure),
@@ -178,7 +201,7 @@ const PERCENT: u64 = 10_000;
 
 /// What a call has used of its scheduler by spinning, or for other sockets, counts as the
 /// process's own work: one that sends or receives in a loop yields like others.
-fn charge(env: Env<'_>) {
+pub(crate) fn charge(env: Env<'_>) {
     let percent = net::take_time_held(PERCENT).min(100) as c_int;
     if percent > 0 {
         // SAFETY: the environment is that of the process that called. Whether its time is
@@ -198,9 +221,14 @@ fn unrecv<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>) -> NifResult<Ter
 #[rustler::nif]
 fn send<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>, force: bool) -> NifResult<Term<'a>> {
     let pid = Pid::caller(env);
-    let sent = with_pieces(data, |pieces| socket.send(pid, pieces, force));
+    let result = with_pieces(data, |pieces| socket.send(pid, pieces, force));
     charge(env);
-    Ok(match sent {
+    Ok(sent(env, result))
+}
+
+/// `ok`, `{wait, IsQueued, Timeout, Close}` or `{error, Reason}`.
+pub(crate) fn sent<'a>(env: Env<'a>, sent: NifResult<Sent>) -> Term<'a> {
+    match sent {
         Ok(Sent::Done) => atoms::ok().encode(env),
         Ok(Sent::Wait {
             queued,
@@ -215,7 +243,7 @@ fn send<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>, force: bool) -> Ni
         }
         Ok(sent) => refused(env, sent),
         Err(_) => error(env, Failure::Posix(libc::EINVAL)),
-    })
+    }
 }
 
 /// `{error, {busy, Queued}}`: one `{tcp_writable, S}` will come.
@@ -597,7 +625,8 @@ fn report<'a>(socket: &'a Socket, owner: LocalPid, reason: Term<'a>) -> NifResul
 
 #[rustler::nif]
 fn sockets<'a>(env: Env<'a>) -> NifResult<Vec<Term<'a>>> {
-    Ok(pollers::sockets()
+    Ok(APPLICATION
+        .sockets()
         .into_iter()
         .map(|handle| handle.0.encode(env))
         .collect())
@@ -609,7 +638,8 @@ fn await_all_closed<'a>(env: Env<'a>, reference: Ref<'a>) -> NifResult<usize> {
     let pid = Pid::caller(env);
     let awaited =
         |poller: &std::sync::Arc<net::Poller<_>>| poller.await_empty(pid, Tag::new(reference));
-    Ok(pollers::running()
+    Ok(APPLICATION
+        .running()
         .iter()
         .filter(|poller| awaited(poller))
         .count())
@@ -618,7 +648,7 @@ fn await_all_closed<'a>(env: Env<'a>, reference: Ref<'a>) -> NifResult<usize> {
 /// The rules of the pollers that start from now on.
 #[rustler::nif]
 fn tune(spin: bool, assist: bool, gather: bool, adaptive_reads: bool) -> NifResult<Atom> {
-    pollers::tune(Tuning {
+    APPLICATION.tune(Tuning {
         spin,
         assist,
         gather,
@@ -630,6 +660,6 @@ fn tune(spin: bool, assist: bool, gather: bool, adaptive_reads: bool) -> NifResu
 /// Waits for threads.
 #[rustler::nif(schedule = "DirtyIo")]
 fn stop() -> NifResult<Atom> {
-    pollers::stop();
+    APPLICATION.stop();
     Ok(atoms::ok())
 }

@@ -109,7 +109,7 @@ fn totals<'a>(env: Env<'a>) -> NifResult<Term<'a>> {
         pairs.push((Atom::from_str(env, name)?, count.encode(env)));
     }
     pairs.push((atoms::queued(), queued.encode(env)));
-    pairs.push((atoms::pollers(), pollers::running().len().encode(env)));
+    pairs.push((atoms::pollers(), pollers::running().encode(env)));
     pairs.push((atoms::sockets(), Term::map_from_pairs(env, &by_state)?));
     pairs.push((atoms::longest_lock(), known(env, net::longest_lock())));
     Term::map_from_pairs(env, &pairs)

@@ -1,5 +1,6 @@
-//! The poller threads of this VM: started with the first socket, stopped with the
-//! application.
+//! The poller threads of this VM: started with the first socket. Those of the application
+//! stop with it; the sockets of the node's distribution have their own, which go on, and
+//! where other sockets' traffic does not delay them.
 
 use crate::host::{Beam, Handle};
 use net::{Failure, Poller, Tuning};
@@ -9,55 +10,83 @@ use std::sync::Arc;
 /// Processors that one poller serves.
 const PROCESSORS: usize = 8;
 
-static POLLERS: Mutex<Pollers> = Mutex::new(Pollers {
-    tuning: None,
-    running: Vec::new(),
-    next: 0,
-});
+/// Serve what the application's users open.
+pub(crate) static APPLICATION: Pollers = Pollers::new();
+/// Serve the connections between nodes.
+pub(crate) static DISTRIBUTION: Pollers = Pollers::new();
 
-struct Pollers {
+/// Pollers that start and stop together.
+pub(crate) struct Pollers(Mutex<Running>);
+
+struct Running {
     tuning: Option<Tuning>,
-    running: Vec<Arc<Poller<Beam>>>,
+    pollers: Vec<Arc<Poller<Beam>>>,
     next: usize,
 }
 
-/// The poller for a new socket.
-///
-/// **Errors:** no fd, memory or thread for a first one.
-pub(crate) fn assign() -> Result<Arc<Poller<Beam>>, Failure> {
-    let mut pollers = POLLERS.lock();
-    if pollers.running.is_empty() {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..processors.div_ceil(PROCESSORS) {
-            let poller = Poller::start(pollers.tuning.unwrap_or_default())?;
-            pollers.running.push(poller);
+impl Pollers {
+    const fn new() -> Self {
+        Pollers(Mutex::new(Running {
+            tuning: None,
+            pollers: Vec::new(),
+            next: 0,
+        }))
+    }
+
+    /// The poller for a new socket.
+    ///
+    /// **Errors:** no fd, memory or thread for a first one.
+    pub(crate) fn assign(&self) -> Result<Arc<Poller<Beam>>, Failure> {
+        let mut running = self.0.lock();
+        if running.pollers.is_empty() {
+            let processors = std::thread::available_parallelism().map_or(1, usize::from);
+            for _ in 0..processors.div_ceil(PROCESSORS) {
+                let poller = Poller::start(running.tuning.unwrap_or_default())?;
+                running.pollers.push(poller);
+            }
+        }
+        running.next = (running.next + 1) % running.pollers.len();
+        let next = running.next;
+        running
+            .pollers
+            .get(next)
+            .cloned()
+            .ok_or(Failure::Posix(libc::ENOMEM))
+    }
+
+    /// Sets the rules of the pollers that start from now on.
+    pub(crate) fn tune(&self, tuning: Tuning) {
+        self.0.lock().tuning = Some(tuning);
+    }
+
+    /// The pollers that run.
+    pub(crate) fn running(&self) -> Vec<Arc<Poller<Beam>>> {
+        self.0.lock().pollers.clone()
+    }
+
+    /// Every open socket of theirs.
+    pub(crate) fn sockets(&self) -> Vec<Handle> {
+        self.running()
+            .iter()
+            .flat_map(|poller| poller.sockets())
+            .collect()
+    }
+
+    /// Ends the threads and waits for them; what is still open stays as it is and is
+    /// served no more. The next socket starts new ones.
+    pub(crate) fn stop(&self) {
+        let running = std::mem::take(&mut self.0.lock().pollers);
+        for poller in running {
+            poller.stop();
         }
     }
-    pollers.next = (pollers.next + 1) % pollers.running.len();
-    let next = pollers.next;
-    pollers
-        .running
-        .get(next)
-        .cloned()
-        .ok_or(Failure::Posix(libc::ENOMEM))
-}
-
-/// Sets the rules of the pollers that start from now on.
-pub(crate) fn tune(tuning: Tuning) {
-    POLLERS.lock().tuning = Some(tuning);
-}
-
-/// The pollers that run.
-pub(crate) fn running() -> Vec<Arc<Poller<Beam>>> {
-    POLLERS.lock().running.clone()
 }
 
 /// Every open socket.
 pub(crate) fn sockets() -> Vec<Handle> {
-    running()
-        .iter()
-        .flat_map(|poller| poller.sockets())
-        .collect()
+    let mut sockets = APPLICATION.sockets();
+    sockets.append(&mut DISTRIBUTION.sockets());
+    sockets
 }
 
 /// Bytes queued for sending on all of them.
@@ -65,11 +94,7 @@ pub(crate) fn queued() -> usize {
     sockets().iter().map(|socket| socket.queued()).sum()
 }
 
-/// Ends the poller threads and waits for them; what is still open stays as it is and is
-/// served no more. The next socket starts new ones.
-pub(crate) fn stop() {
-    let running = std::mem::take(&mut POLLERS.lock().running);
-    for poller in running {
-        poller.stop();
-    }
+/// How many pollers run.
+pub(crate) fn running() -> usize {
+    APPLICATION.running().len() + DISTRIBUTION.running().len()
 }

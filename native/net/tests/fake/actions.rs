@@ -60,6 +60,12 @@ impl Process {
         socket.send_now(self.pid, &Pieces { data, slices }, || tag)
     }
 
+    /// One call that sends frames, without its wait.
+    pub(crate) fn try_send_frames(&self, socket: &Handle, data: &Iolist) -> Sent {
+        let slices = data.0.iter().map(|piece| IoSlice::new(piece)).collect();
+        socket.send_frames(self.pid, &Pieces { data, slices })
+    }
+
     /// A send, with its wait.
     pub(crate) fn send(&self, socket: &Handle, data: &Iolist) -> Result<(), Failure> {
         loop {
