@@ -14,6 +14,7 @@ help:
 	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
 	@echo "make bench      every row of the benchmark on inet, socket and rs (20 minutes); ROWS=, ROUNDS=: bench/README.md"
 	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"
+	@echo "make bench-dist  Erlang's distribution on this backend, beside inet_tcp (ROUNDS=5, 10 seconds each)"
 	@echo "make build      compile everything (what 'rebar3 compile' does)"
 	@echo "make setup      check for what the build needs, and install what is missing (Debian 12)"
 	@echo "make dialyzer   type analysis of the Erlang code"
@@ -56,6 +57,13 @@ bench:
 bench-framing:
 	@support/setup.sh build
 	@$(WITH_ENV) escript native/proto/benches/compare.escript
+
+bench-dist:
+	@support/setup.sh build
+	@$(WITH_ENV) rebar3 compile
+	@mkdir -p _build/bench
+	@$(WITH_ENV) erlc -o _build/bench bench/dist_bench.erl
+	@$(WITH_ENV) erl -noshell -pa _build/bench _build/default/lib/gen_tcp_rs/ebin -eval 'dist_bench:main(["$(or $(ROUNDS),5)"])'
 
 dialyzer:
 	@support/setup.sh dialyzer
