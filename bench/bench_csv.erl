@@ -53,7 +53,7 @@ text(Value) -> Value.
 read(File) ->
     {ok, Bytes} = file:read_file(File),
     {About, [Header | Lines]} = lists:splitwith(fun(Line) -> lists:prefix("#", Line) end, lines(Bytes)),
-    Columns = [list_to_existing_atom(Name) || Name <- string:split(Header, ",", all)],
+    Columns = [list_to_atom(Name) || Name <- string:split(Header, ",", all)],
     {[about(Line) || Line <- About], [measurement(Columns, Line) || Line <- Lines]}.
 
 lines(Bytes) ->
@@ -70,7 +70,7 @@ measurement(Columns, Line) ->
 value(Column, Text) ->
     case {lists:member(Column, ?TEXTS), lists:member(Column, ?ATOMS)} of
         {true, _} -> Text;
-        {_, true} -> list_to_existing_atom(Text);
+        {_, true} -> list_to_atom(Text);
         _ -> number(Text)
     end.
 

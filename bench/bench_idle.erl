@@ -51,11 +51,20 @@ listen(Backend, Owners) ->
     receive {port, Port} -> Port end.
 
 accept_all(Backend, Listener, Owners, Manager) ->
-    {ok, Socket} = bench_socket:accept(Backend, Listener),
+    case bench_socket:accept(Backend, Listener) of
+        {ok, Socket} ->
+            ok = give(Socket, Owners, Manager),
+            accept_all(Backend, Listener, Owners, Manager);
+        {error, closed} ->
+            ok
+    end.
+
+give(Socket, Owners, Manager) ->
     case Owners of
         one ->
             ok = gen_tcp:controlling_process(Socket, Manager),
-            Manager ! {holds, Socket};
+            Manager ! {holds, Socket},
+            ok;
         each ->
             Owner = spawn(fun() ->
                               receive go -> ok end,
@@ -66,9 +75,9 @@ accept_all(Backend, Listener, Owners, Manager) ->
                               own(Socket)
                           end),
             ok = gen_tcp:controlling_process(Socket, Owner),
-            Owner ! go
-    end,
-    accept_all(Backend, Listener, Owners, Manager).
+            Owner ! go,
+            ok
+    end.
 
 own(Socket) ->
     receive

@@ -1,4 +1,4 @@
-%% The committed pages of a run: docs/benchmarks.md from bench/benchmarks.md.in, and the summary that the pictures are drawn
+%% The committed pages of a run: docs/benchmarks.md and docs/scale.md from their templates here, and the summary that the pictures are drawn
 %% from: a line for each row and backend.
 -module(bench_pages).
 
@@ -8,6 +8,8 @@
                   "p50", "p99", "cpu", "syscalls", "long"]).
 -define(TEMPLATE, "bench/benchmarks.md.in").
 -define(PAGE, "docs/benchmarks.md").
+-define(SCALE_TEMPLATE, "bench/scale.md.in").
+-define(SCALE, "docs/scale.md").
 -define(SUMMARY, "docs/benchmarks/summary.csv").
 
 -spec main([file:filename()]) -> no_return().
@@ -19,6 +21,9 @@ main([File]) ->
     ok = file:write_file(?PAGE, unicode:characters_to_binary([Before, bench_report:markdown(About, Rows), After])),
     ok = file:write_file(?SUMMARY, [[lists:join(",", ?COLUMNS), "\n"] | [line(Row, Backend) || #{backends := Backends} = Row <- Rows,
                                                                                            Backend <- maps:keys(Backends)]]),
+    {ok, ScaleTemplate} = file:read_file(?SCALE_TEMPLATE),
+    Scale = bench_scale:page(unicode:characters_to_list(ScaleTemplate), Rows),
+    ok = file:write_file(?SCALE, unicode:characters_to_binary(Scale)),
     halt(0).
 
 line(#{row := Name, unit := Unit, backends := Backends, ratios := Ratios}, Backend) ->

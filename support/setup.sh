@@ -110,7 +110,7 @@ case "$purpose" in
             have wrk || packages="$packages wrk"
             have ip || packages="$packages iproute2"
             have strace || packages="$packages strace"
-            python3 -c 'import matplotlib' 2>/dev/null || packages="$packages python3-matplotlib"
+            python3 -c 'import matplotlib' 2>/dev/null || /usr/bin/python3 -c 'import matplotlib' 2>/dev/null || packages="$packages python3-matplotlib"
         fi
         ;;
     demo) have curl || packages="$packages curl" ;;
