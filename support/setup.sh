@@ -102,6 +102,9 @@ case "$purpose" in
             have wrk || packages="$packages wrk"
             have ip || packages="$packages iproute2"
             have strace || packages="$packages strace"
+            # PropEr is made for Debian's own Erlang.
+            { have erl && [ ! -d /usr/lib/erlang ]; } || [ -n "$(ls -d /usr/lib/erlang/lib/proper-* 2>/dev/null)" ] ||
+                packages="$packages erlang-proper"
         fi
         ;;
     # Rows, columns and pictures that need these are left out without them.
