@@ -253,8 +253,25 @@ impl<H: Host> Endpoint<H> {
                 watch.known = true;
                 watch.armed = interest;
             }
-            Err(error) => self.finish(state, Some(error.into())),
+            // Nobody would ever hear of the socket again.
+            Err(error) => self.break_off(state, error.into()),
         }
+    }
+
+    /// The kernel won't watch the socket. A passive stream says so in its next calls, as
+    /// after a failed write; everything else is closed.
+    fn break_off(&self, state: &mut State<H>, failure: Failure) {
+        if let (mut context, Role::Stream(stream)) = self.split(state) {
+            if context.common.settings.active.is_passive() {
+                stream.break_off(&mut context, failure);
+                state.common.watch.known = false;
+                state.common.watch.armed = Interest::NONE;
+                return;
+            }
+            stream.abort(&mut context, failure);
+        }
+        state.role.dismiss(failure);
+        self.finish(state, Some(failure));
     }
 
     /// Closes the socket for good and tells everybody who waits or monitors.

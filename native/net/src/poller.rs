@@ -43,6 +43,11 @@ const BATCH_OF_A_CALL: usize = 4;
 const BATCHES_OF_A_CALL: usize = 4;
 /// How long the thread stays away when the schedulers serve the events themselves.
 const NAP: Duration = Duration::from_micros(100);
+/// How often the thread is woken in vain before it is left behind.
+const WAKE_TRIALS: u32 = 3;
+/// How long the thread waits after a failed look for events: if that goes on, it must not
+/// take a processor for itself.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(1);
 
 /// A poller thread and the sockets it serves.
 pub struct Poller<H: Host> {
@@ -104,10 +109,10 @@ impl<H: Host> Poller<H> {
     /// Ends the thread and waits for it. Its sockets are closed before.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        // Without a wake the thread ends at its next event.
-        let _ = self.waker.wake();
+        let woken = (0..WAKE_TRIALS).any(|_| self.waker.wake().is_ok());
         let thread = self.thread.lock().take();
-        if let Some(thread) = thread {
+        // A thread that could not be woken ends at its next event, which may never come.
+        if let Some(thread) = thread.filter(|_| woken) {
             let _ = thread.join();
         }
         for socket in self.sockets() {
@@ -247,8 +252,10 @@ impl<H: Host> Poller<H> {
         let mut assists = 0;
         let mut patience = None;
         while !self.is_stopping() {
-            // An interrupted wait gives an empty batch or an error; the loop goes on.
-            if poll.poll(&mut events, patience).is_err() {
+            if let Err(error) = poll.poll(&mut events, patience) {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    std::thread::sleep(PAUSE_AFTER_ERROR);
+                }
                 continue;
             }
             totals::add(Total::Wakeups, 1);

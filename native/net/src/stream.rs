@@ -547,6 +547,17 @@ impl<H: Host> Stream<H> {
         );
     }
 
+    /// The kernel won't watch the socket, which is passive: each call learns why once.
+    pub(crate) fn break_off(&mut self, context: &mut Context<'_, H>, failure: Failure) {
+        let told = self.drop_output(Some(failure));
+        self.reader.clear(&mut context.common.settings.framing);
+        self.become_husk(Husk {
+            receive: Some(failure),
+            send: (!told).then_some(failure),
+            activate: Some(failure),
+        });
+    }
+
     /// Ends the stream whatever state it is in.
     pub(crate) fn abort(&mut self, context: &mut Context<'_, H>, failure: Failure) {
         self.tell_closed(context, Some(failure));

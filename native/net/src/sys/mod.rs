@@ -166,16 +166,25 @@ pub(crate) fn sendfile(
     }
 }
 
-/// Runs `make` with this thread in the network namespace that `path` names, and puts
-/// the thread back.
-pub(crate) fn in_namespace<R>(path: &CStr, make: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-    let home = open(c"/proc/thread-self/ns/net")?;
-    let away = open(path)?;
-    enter(&away)?;
-    let made = make();
-    // A thread that stayed in a foreign namespace would open every later socket there.
-    enter(&home)?;
-    made
+/// Runs `make` in the network namespace that `path` names: on a thread of its own, so that
+/// no other thread ever has to find its way back.
+///
+/// **Errors:** those of `make`; no thread, no such namespace, `EPERM`.
+pub(crate) fn in_namespace<R: Send>(
+    path: &CStr,
+    make: impl FnOnce() -> io::Result<R> + Send,
+) -> io::Result<R> {
+    std::thread::scope(|scope| {
+        let work = move || {
+            let namespace = open(path)?;
+            enter(&namespace)?;
+            make()
+        };
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work)?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EIO)))
+    })
 }
 
 fn open(path: &CStr) -> io::Result<OwnedFd> {
