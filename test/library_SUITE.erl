@@ -81,7 +81,7 @@ other_functions() ->
       %% `read` of files by std, and of the waker when its counter has reached 2^64.
       "read "
       %% The C library and the linker themselves.
-      "__cxa_finalize __cxa_thread_atexit_impl __errno_location __gmon_start__ __tls_get_addr "
+      "__cxa_atexit __cxa_finalize __cxa_thread_atexit_impl __errno_location __gmon_start__ __tls_get_addr "
       "__xpg_strerror_r _ITM_deregisterTMCloneTable _ITM_registerTMCloneTable dlsym",
       " ").
 
