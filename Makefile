@@ -11,6 +11,7 @@ help:
 	@echo "make test       every check and every test; ends with the numbers of tests passed and failed"
 	@echo "make conformance OTP's own suites for gen_tcp, on this backend and on inet (15 minutes)"
 	@echo "make ecosystem  cowboy, yaws, ejabberd, RabbitMQ and database clients on it and on inet (root)"
+	@echo "make conformance TIER=applications  the same for OTP's ssl, inets and ssh (half an hour)"
 	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
 	@echo "make bench      every row of the benchmark on inet, socket and rs (20 minutes); ROWS=, ROUNDS=: bench/README.md"
 	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"

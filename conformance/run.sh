@@ -1,8 +1,10 @@
 #!/bin/sh
-# Runs OTP's own test suites for gen_tcp on inet and on this backend, and compares: what
-# passes on inet has to pass on rs, but for the cases listed in conformance/exceptions.
+# Runs OTP's own test suites on inet and on this backend, and compares: what passes on
+# inet has to pass on rs, but for the cases listed in conformance/exceptions.
 # `make conformance` calls it after it has built the library.
 #
+#   TIER=kernel                     the suites for gen_tcp itself; or
+#   TIER=applications               those of the applications above it: ssl, inets, ssh
 #   SUITES="gen_tcp_api sendfile"   only these suites
 #   CASES=REGEX                     only cases whose group/case matches
 #   BASELINE=new                    run inet again, also where its results are there
@@ -17,7 +19,18 @@ set -eu
 cd "$(dirname "$0")/.."
 root="$PWD"
 
-all_suites="gen_tcp_api gen_tcp_echo gen_tcp_misc inet_sockopt sendfile inet"
+tier="${TIER:-kernel}"
+case "$tier" in
+    kernel) all_suites="gen_tcp_api gen_tcp_echo gen_tcp_misc inet_sockopt sendfile inet" ;;
+    applications)
+        all_suites="ssl_basic ssl_api ssl_packet ssl_payload ssl_socket
+            httpc httpd ssh_basic ssh_connection ssh_sftp"
+        ;;
+    *)
+        echo "conformance: TIER=$tier is neither kernel nor applications." >&2
+        exit 2
+        ;;
+esac
 suites="${SUITES:-$all_suites}"
 cases="${CASES:-.}"
 case_seconds="${CASE_SECONDS:-330}"
@@ -25,6 +38,10 @@ case_seconds="${CASE_SECONDS:-330}"
 base="${REBAR_BASE_DIR:-_build}"
 mkdir -p "$base/conformance"
 work="$(cd "$base/conformance" && pwd)"
+# What belongs to one tier: its suites and their results.
+results="$work"
+[ "$tier" = kernel ] || results="$work/$tier"
+mkdir -p "$results"
 say() { echo "conformance: $*"; }
 # erlang MODULE FUNCTION ARGUMENT...
 erlang() {
@@ -48,30 +65,40 @@ erlc -Werror -o "$work/modules" conformance/src/*.erl
 erlang conformance_node write_boot_script "$work/modules/conformance"
 
 tree="$(sh conformance/source.sh "$work")"
-tests="$tree/lib/kernel/test"
-compiled="$work/suites"
+compiled="$results/suites"
 # shellcheck disable=SC2086
 compile() {
     rm -rf "$compiled"
     mkdir -p "$compiled"
     erlang conformance_suite compile "$tree" "$compiled" $all_suites
     for suite in $all_suites; do
-        [ ! -d "$tests/${suite}_SUITE_data" ] || cp -R "$tests/${suite}_SUITE_data" "$compiled/"
+        for data in "$tree"/lib/*/test/"${suite}_SUITE_data"; do
+            [ ! -d "$data" ] || cp -R "$data" "$compiled/"
+        done
     done
     include="$(erl -noinput -boot start_clean -eval '
         io:format("~ts/usr/include", [code:root_dir()]), halt(0).')"
-    data="$compiled/gen_tcp_api_SUITE_data/gen_tcp_api_SUITE"
-    cc -w -shared -fPIC -I"$include" -o "$data.so" "$data.c"
-    data="$compiled/inet_sockopt_SUITE_data/sockopt_helper"
-    cc -w -DHAVE_LINUX_TCP_H -DHAVE_SANE_LINUX_TCP_H -o "$data" "$data.c"
+    compile_c gen_tcp_api_SUITE_data/gen_tcp_api_SUITE .so -shared -fPIC -I"$include"
+    compile_c inet_sockopt_SUITE_data/sockopt_helper "" -DHAVE_LINUX_TCP_H -DHAVE_SANE_LINUX_TCP_H
+    compile_c httpd_SUITE_data/cgi_echo ""
+    compile_c httpc_SUITE_data/cgi_echo ""
+}
+# compile_c FILE ENDING FLAG...: a C program of a suite, if the suite is of this tier.
+compile_c() {
+    data="$compiled/$1"
+    ending="$2"
+    shift 2
+    [ ! -f "$data.c" ] || cc -w "$@" -o "$data$ending" "$data.c"
 }
 say "compiling the suites of $tree"
 compile
+# Some cases want to be told which machines have an IPv6 address: this one, see confined.sh.
+echo "{ipv6_hosts, ['$(uname -n)']}." >"$compiled/suites.config"
 
 # --- one suite ------------------------------------------------------------------------
 
 # The most that a suite may take, should even its node not keep the limit of a case.
-suite_seconds=2400
+suite_seconds=3600
 
 is_root() { [ "$(id -u)" = 0 ]; }
 if is_root && [ "${CONFINED:-yes}" = yes ] && command -v ip >/dev/null &&
@@ -95,9 +122,9 @@ run_node() {
         drop="setpriv --bounding-set=-net_admin,-net_raw"
     fi
     # The peers that a case starts inherit the environment. In the foreground it all ends
-    # when this script is interrupted.
+    # when this script is interrupted. ssh wants to know who calls.
     # shellcheck disable=SC2086
-    CONFORMANCE_BACKEND="$1" ERL_LIBS="$work/lib" \
+    CONFORMANCE_BACKEND="$1" LOGNAME="${LOGNAME:-$(id -un)}" ERL_LIBS="$work/lib" \
         ERL_AFLAGS="-pa $work/modules -boot $work/modules/conformance" \
         timeout --foreground --kill-after=30 "$suite_seconds" $confine $drop \
         erl -sname "conformance_$$" -noinput -pa "$compiled" -run conformance_suite run \
@@ -133,8 +160,8 @@ run_suite() {
 # where it is the only one; the report names it even if it passes then. That holds for
 # no case that has hung or taken its node down.
 run_backend() {
-    logs="$work/logs/$1"
-    rows="$work/$1.rows"
+    logs="$results/logs/$1"
+    rows="$results/$1.rows"
     rm -rf "$logs"
     mkdir -p "$logs"
     : >"$rows"
@@ -152,16 +179,16 @@ run_backend() {
 
 # A baseline of all cases serves parts of them too, until the rules or the suites change.
 rules="$(cat conformance/src/*.erl conformance/confined.sh | cksum) $tree"
-if [ "${BASELINE:-}" != new ] && [ "$(cat "$work/baseline" 2>/dev/null)" = "$rules" ]; then
-    say "inet's results are those of $(date -r "$work/inet.rows" '+%F %T'); BASELINE=new renews them"
+if [ "${BASELINE:-}" != new ] && [ "$(cat "$results/baseline" 2>/dev/null)" = "$rules" ]; then
+    say "inet's results are those of $(date -r "$results/inet.rows" '+%F %T'); BASELINE=new renews them"
 else
-    rm -f "$work/baseline"
+    rm -f "$results/baseline"
     run_backend inet
-    [ "$suites $cases" != "$all_suites ." ] || echo "$rules" >"$work/baseline"
+    [ "$suites $cases" != "$all_suites ." ] || echo "$rules" >"$results/baseline"
 fi
 run_backend rs
 
-say "logs are in $work/logs"
+say "logs are in $results/logs"
 # shellcheck disable=SC2086
 erlang conformance_report main conformance/exceptions \
-    "$work/inet.rows" "$work/rs.rows" "$work/rs.rows.first" "$cases" $suites
+    "$results/inet.rows" "$results/rs.rows" "$results/rs.rows.first" "$cases" $suites

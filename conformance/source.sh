@@ -10,13 +10,17 @@
 set -eu
 
 directory="$1"
+applications="kernel ssl inets ssh public_key"
 refuse() {
     for line in "$@"; do echo "conformance: $line" >&2; done
     exit 1
 }
 
 if [ -n "${OTP_SOURCE:-}" ]; then
-    [ -d "$OTP_SOURCE/lib/kernel/test" ] || refuse "OTP_SOURCE=$OTP_SOURCE has no lib/kernel/test."
+    for application in $applications; do
+        [ -d "$OTP_SOURCE/lib/$application/test" ] ||
+            refuse "OTP_SOURCE=$OTP_SOURCE has no lib/$application/test."
+    done
     (cd "$OTP_SOURCE" && pwd)
     exit 0
 fi
@@ -26,7 +30,8 @@ otp_version="$(erl -noinput -boot start_clean -eval '
     {ok, Version} = file:read_file(filename:join([code:root_dir(), "releases", Release, "OTP_VERSION"])),
     io:format("~ts", [string:trim(Version)]), halt(0).')"
 tree="$directory/otp-$otp_version"
-if [ -d "$tree/lib/kernel/test" ]; then
+# The last of them: an older tree may have the kernel's alone.
+if [ -d "$tree/lib/public_key/test" ]; then
     echo "$tree"
     exit 0
 fi
@@ -68,8 +73,12 @@ case "${archive##*/}" in
 esac
 rm -rf "$tree.new"
 mkdir "$tree.new"
+for application in $applications; do
+    for part in test src include; do printf '*/lib/%s/%s\n' "$application" "$part"; done
+done >"$tree.new/wanted"
 tar -C "$tree.new" --strip-components=1 --wildcards --no-wildcards-match-slash -xf "$archive" \
-    '*/lib/kernel/test' '*/lib/kernel/src' '*/lib/kernel/include'
+    --files-from="$tree.new/wanted"
+rm -rf "$tree" "$tree.new/wanted"
 mv "$tree.new" "$tree"
 rm -rf "$apt"
 echo "$tree"

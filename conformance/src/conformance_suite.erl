@@ -4,20 +4,46 @@
 
 -export([compile/0, run/0]).
 
-%% Plain arguments: the source tree, the directory to compile to.
+%% Plain arguments: the source tree, the directory to compile to, the suites.
 compile() ->
     [Tree, To | Suites] = init:get_plain_arguments(),
-    From = filename:join([Tree, "lib", "kernel", "test"]),
-    %% include_lib of a header that no release installs finds it from lib.
-    Options = [debug_info, nowarn_deprecated_function, return_errors, {outdir, To},
-               {parse_transform, conformance_transform},
-               {i, From}, {i, filename:join(Tree, "lib")}],
-    Helpers = ["kernel_test_lib", "kernel_test_sys_monitor", "kernel_test_global_sys_monitor"],
-    Failures = [{Module, Result} || Module <- Helpers ++ [Suite ++ "_SUITE" || Suite <- Suites],
-                                    Result <- [compile:file(filename:join(From, Module), Options)],
+    Applications = lists:usort([application_of(Suite) || Suite <- Suites]),
+    Files = lists:append([helpers(Application) || Application <- Applications])
+        ++ [{application_of(Suite), Suite ++ "_SUITE"} || Suite <- Suites],
+    Failures = [{Module, Result} || {Application, Module} <- Files,
+                                    Result <- [compile(Tree, To, Application, Module)],
                                     not is_tuple(Result) orelse element(1, Result) =/= ok],
     [io:format("~ts does not compile: ~tp~n", [Module, Result]) || {Module, Result} <- Failures],
     halt(length(Failures)).
+
+compile(Tree, To, Application, Module) ->
+    Directory = fun(Parts) -> filename:join([Tree, "lib", Application | Parts]) end,
+    %% include_lib of a header that no release installs finds it from lib.
+    Includes = [Directory(["test"]), Directory(["src"]) | filelib:wildcard(Directory(["src", "*", ""]))]
+        %% Headers that are made when OTP is built.
+        ++ [filename:join(Tree, "lib"), filename:join(code:lib_dir(public_key), "include")],
+    compile:file(Directory(["test", Module]),
+                 [debug_info, nowarn_deprecated_function, return_errors, {outdir, To},
+                  {parse_transform, conformance_transform} | [{i, Include} || Include <- Includes]]).
+
+application_of("ssl_" ++ _) -> "ssl";
+application_of("http" ++ _) -> "inets";
+application_of("ssh_" ++ _) -> "ssh";
+application_of(_Suite) -> "kernel".
+
+%% The modules that the suites of an application call, and where these are.
+helpers("kernel") ->
+    [{"kernel", Name} || Name <- ["kernel_test_lib", "kernel_test_sys_monitor",
+                                  "kernel_test_global_sys_monitor"]];
+helpers("ssl") ->
+    [{"ssl", Name} || Name <- ["ssl_test_lib", "x509_test"]];
+helpers("inets") ->
+    [{"inets", Name} || Name <- ["inets_test_lib", "http_test_lib", "httpd_test_lib", "httpd_1_0",
+                                 "httpd_1_1", "httpd_load"]];
+helpers("ssh") ->
+    [{"ssh", Name} || Name <- ["ssh_test_lib", "ssh_trpt_test_lib", "ssh_test_cli", "ssh_key_cb",
+                               "ssh_key_cb_options", "ssh_echo_server", "ssh_log_h",
+                               "ssh_peername_sockname_server"]].
 
 %% Plain arguments: suite, its directory, the file of rows, the directory of the logs,
 %% backend, seconds for a case, the regular expression that selects cases.
@@ -32,7 +58,7 @@ run() ->
     Events = #{rows => Rows, current => Current, done => Done},
     open_a_socket(),
     Result = ct:run_test([{dir, Directory}, {suite, list_to_atom(Suite ++ "_SUITE")}, {logdir, Logs},
-                          {auto_compile, false}, {create_priv_dir, auto_per_run},
+                          {config, filename:join(Directory, "suites.config")}, {auto_compile, false}, {create_priv_dir, auto_per_run},
                           {ct_hooks, [{conformance_hook, Hook}]},
                           {event_handler, {[conformance_events], Events}}]),
     io:format("~n~tp~n", [Result]),
