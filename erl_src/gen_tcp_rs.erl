@@ -9,7 +9,7 @@
 -export([connect/3, connect/4, listen/2, accept/1, accept/2, fdopen/2]).
 -export([send/2, send/3, recv/2, recv/3, unrecv/2, sendfile/4, shutdown/2, close/1]).
 -export([controlling_process/2, setopts/2, getopts/2, getstat/2]).
--export([sockname/1, peername/1, socknames/1, peernames/1, getfd/1]).
+-export([sockname/1, peername/1, port/1, socknames/1, peernames/1, getfd/1]).
 -export([info/1, i/0, i/1, stats/0, time_locks/1, monitor/1, cancel_monitor/1]).
 -export([socket_to_list/1, which_packet_type/1, which_sockets/0]).
 -export([connect_address/4, connect_address/5, listen_family/3, fdopen_family/3]).
@@ -531,6 +531,14 @@ sockname(?SOCKET(Handle)) -> gen_tcp_rs_nif:sockname(Handle).
 
 -spec peername(socket()) -> {ok, term()} | failure().
 peername(?SOCKET(Handle)) -> gen_tcp_rs_nif:peername(Handle).
+
+%% For ssl, which asks the transport module that cb_info names. A path if the socket has one.
+-spec port(socket()) -> {ok, inet:port_number() | binary()} | failure().
+port(Socket) ->
+    case sockname(Socket) of
+        {ok, {_Address, Port}} -> {ok, Port};
+        {error, _Reason} = Error -> Error
+    end.
 
 -spec socknames(socket()) -> {ok, [term()]} | failure().
 socknames(Socket) -> one_name(sockname(Socket)).

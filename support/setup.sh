@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 purpose="${1:-build}"
 case "$purpose" in
     build) applications="compiler crypto" ;;
-    test | conformance) applications="compiler crypto common_test tools inets ssl public_key" ;;
+    test | conformance) applications="compiler crypto common_test tools inets ssl public_key ssh ftp" ;;
     demo) applications="compiler crypto inets ssl public_key" ;;
     bench) applications="compiler crypto inets ssl public_key" ;;
     dialyzer) applications="compiler crypto dialyzer" ;;
@@ -105,6 +105,11 @@ case "$purpose" in
             # PropEr is made for Debian's own Erlang.
             { have erl && [ ! -d /usr/lib/erlang ]; } || [ -n "$(ls -d /usr/lib/erlang/lib/proper-* 2>/dev/null)" ] ||
                 packages="$packages erlang-proper"
+            have ab || packages="$packages apache2-utils"
+            have sftp || packages="$packages openssh-client"
+            # Where something runs services the package would start one.
+            [ -d /run/systemd/system ] || have vsftpd || [ -x /usr/sbin/vsftpd ] ||
+                packages="$packages vsftpd"
         fi
         ;;
     # Rows, columns and pictures that need these are left out without them.
