@@ -121,7 +121,7 @@ measure(#{link := Link, rows := [#{name := First} | _] = Rows} = Scene, Backend,
     catch
         Class:Reason:Stack ->
             io:format("~ts ~ts failed: ~p~n", [First, Backend, {Class, Reason, Stack}]),
-            _ = catch stop(maps:get(Link, Links)),
+            ok = try_stop(maps:get(Link, Links)),
             {ok, Renewed} = link_up(Link, maps:remove(Link, Links)),
             {[{First, Backend, Reason} | Failed], Renewed}
     end.
@@ -150,6 +150,10 @@ link_up(far, Links) ->
         {Relay, {data, {eol, Line}}} ->
             {skip, binary_to_list(Line)}
     end.
+
+%% A node may be gone.
+try_stop(Nodes) ->
+    try stop(Nodes) catch _:_ -> ok end.
 
 stop(#{server := Node, client := Node}) ->
     bench_node:stop(Node);

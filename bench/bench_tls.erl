@@ -9,12 +9,13 @@
 
 -define(BLOCK, 65536).
 -define(KEY, {key, {namedCurve, secp256r1}}).
+-define(DIGEST, {digest, sha256}).
 
 %% Arguments: kind (bulk or handshakes).
 -spec serve(bench_socket:backend(), bench_workload:arguments()) -> {inet:port_number(), fun(() -> ok | {error, term()})}.
 serve(Backend, #{kind := Kind}) ->
     {ok, _} = application:ensure_all_started(ssl),
-    Chain = #{root => [?KEY], intermediates => [], peer => [?KEY]},
+    Chain = #{root => [?KEY, ?DIGEST], intermediates => [], peer => [?KEY, ?DIGEST]},
     #{server_config := Config} = public_key:pkix_test_data(#{server_chain => Chain, client_chain => Chain}),
     bench_server:start(Backend, [], 2,
                        fun(Socket) ->
