@@ -149,7 +149,7 @@ connect_socket(Config, SockAddr, Timeout) ->
         badarg ->
             exit(badarg);
         Error ->
-            Error
+            failed(connect, Error)
     end.
 
 -spec listen(Port :: term(), [gen_tcp_rs_opts:listen_option()]) -> {ok, socket()} | failure().
@@ -186,7 +186,12 @@ fdopen_family(Family, Fd, Options) ->
 -spec opened({ok, gen_tcp_rs_nif:handle()} | badarg | failure()) -> {ok, socket()} | failure().
 opened({ok, Handle}) -> {ok, ?SOCKET(Handle)};
 opened(badarg) -> exit(badarg);
-opened(Error) -> Error.
+opened(Error) -> failed(listen, Error).
+
+-spec failed(accept | connect | listen, failure()) -> failure().
+failed(Call, {error, Reason} = Error) ->
+    ok = gen_tcp_rs_event:opening_failed(Call, Reason),
+    Error.
 
 %% OTP's own module of a family looks names and services up.
 -spec family_module(family()) -> module().
@@ -225,7 +230,7 @@ accept_until(Handle, Deadline) ->
                     end
             end;
         Error ->
-            Error
+            failed(accept, Error)
     end.
 
 %%% The data

@@ -2,7 +2,8 @@
 %% (gen_tcp_rs_backend), its stop takes the node back to where it was.
 %%
 %% It is its own supervisor. The sockets live in the native library and the pollers
-%% start with the first socket; what lives here only tells why their owners exited.
+%% start with the first socket; what lives here only tells why their owners exited, and
+%% the operator what goes wrong.
 -module(gen_tcp_rs_app).
 
 -behaviour(application).
@@ -36,7 +37,8 @@ stop(_State) ->
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     {ok, {#{intensity => 10, period => 1},
-          [#{id => gen_tcp_rs_monitors, start => {gen_tcp_rs_monitors, start_link, []}}]}}.
+          [#{id => Module, start => {Module, start_link, []}}
+           || Module <- [gen_tcp_rs_event, gen_tcp_rs_monitors]]}}.
 
 -spec start_supervisor() -> {ok, pid()} | {error, term()}.
 start_supervisor() ->

@@ -35,10 +35,19 @@
 install() ->
     {Pid, Monitor} = spawn_monitor(fun install_alone/0),
     receive
-        {'DOWN', Monitor, process, Pid, {installed, Result}} -> Result;
+        {'DOWN', Monitor, process, Pid, {installed, Result}} -> told(Result);
         {'DOWN', Monitor, process, Pid, busy} -> wait_for_other(), install();
         {'DOWN', Monitor, process, Pid, Crash} -> refuse({load_failed, Crash})
     end.
+
+%% A refusal is in the log, too: whoever called may not look.
+-spec told(ok | {error, refusal()}) -> ok | {error, refusal()}.
+told({error, {Reason, Sentence}} = Refused) ->
+    ok = gen_tcp_rs_event:emit([gen_tcp_rs, overlay, refused], #{count => 1},
+                               #{reason => Reason, sentence => Sentence}),
+    Refused;
+told(ok) ->
+    ok.
 
 %% @doc Chooses the backend of calls that name none: `rs', or `inet' for what the
 %% node had before.

@@ -12,7 +12,7 @@
 -export([begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1]).
 -export([monitored_owner/1, promise_report/2, report/3]).
 -export([sockets/0, await_all_closed/1, tune/4, stop/0]).
--export([send_now/2, snapshot/1, totals/0, time_locks/1]).
+-export([send_now/2, snapshot/1, totals/0, time_locks/1, report_to/1]).
 -export([connect_node/3, listen_node/2, node_sockets/0, recv_frames/3, send_frames/2]).
 
 -export_type([handle/0, active/0]).
@@ -27,7 +27,7 @@
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
        monitored_owner/1, promise_report/2, report/3,
        sockets/0, await_all_closed/1, tune/4, stop/0,
-       send_now/2, snapshot/1, totals/0, time_locks/1,
+       send_now/2, snapshot/1, totals/0, time_locks/1, report_to/1,
        connect_node/3, listen_node/2, node_sockets/0, recv_frames/3, send_frames/2]).
 
 -type handle() :: reference().
@@ -192,6 +192,10 @@ snapshot(_Handle) -> erlang:nif_error(not_loaded).
 
 -spec totals() -> map().
 totals() -> erlang:nif_error(not_loaded).
+
+%% {gen_tcp_rs, poller_error | panic, Reason} go to this process from now on.
+-spec report_to(pid()) -> ok.
+report_to(_Pid) -> erlang:nif_error(not_loaded).
 
 -spec time_locks(boolean()) -> ok.
 time_locks(_On) -> erlang:nif_error(not_loaded).

@@ -4,7 +4,7 @@
 -module(gen_tcp_rs_observe).
 
 -export([rows/0, rows/1, i/1, stats/0, details/1]).
--export([sorted/2, columns/0, cells/1, line/2, heading/1]).
+-export([sorted/2, columns/0, table/2]).
 
 -export_type([row/0, column/0, stats/0]).
 
@@ -65,10 +65,15 @@ stats() ->
 
 -spec i(column()) -> ok.
 i(Column) ->
-    Rows = sorted(Column, rows()),
-    Cells = [heading(Column) | [cells(Row) || Row <- Rows]],
-    Widths = widths(Cells),
-    lists:foreach(fun(Line) -> io:put_chars([line(Line, Widths), $\n]) end, Cells).
+    Lines = table(Column, sorted(Column, rows())),
+    lists:foreach(fun(Line) -> io:put_chars([Line, $\n]) end, Lines).
+
+%% The lines of a table, the first one the heading.
+-spec table(column(), [row()]) -> [iolist()].
+table(Column, Rows) ->
+    Lines = [heading(Column) | [cells(Row) || Row <- Rows]],
+    Widths = widths(Lines),
+    [line(Line, Widths) || Line <- Lines].
 
 -spec columns() -> [column()].
 columns() ->

@@ -8,7 +8,7 @@
 //! handle under the lock never frees the lock.
 
 use crate::address::Family;
-use crate::host::{Failure, Host, Reply};
+use crate::host::{Failure, Host, Reply, Report};
 use crate::listener::Listener;
 use crate::monitors::Monitors;
 use crate::poller::{Poller, Token};
@@ -321,6 +321,7 @@ impl<H: Host> Endpoint<H> {
     /// be used: the owner is told, the socket closed.
     fn fail_after_panic(&self, state: &mut State<H>) {
         let failure = Failure::Posix(libc::EIO);
+        H::report(Report::Panicked);
         // Whatever it was may happen again while the owner is told, and must not keep the
         // socket open.
         let _ = catch_unwind(AssertUnwindSafe(|| {

@@ -57,6 +57,15 @@ pub enum Reply {
     Writable,
 }
 
+/// What the operator is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A poller cannot wait for events: an errno. It tries again.
+    PollerFailed(i32),
+    /// A panic has closed a socket.
+    Panicked,
+}
+
 /// The world above one socket. All calls come with the socket's lock held, so they must
 /// not block, nor call the endpoint.
 pub trait Host: Default + Sized + Send + Sync + 'static {
@@ -85,6 +94,9 @@ pub trait Host: Default + Sized + Send + Sync + 'static {
 
     /// Answers a waiting call. False: the process is gone.
     fn reply(pid: Self::Pid, tag: Self::Tag, reply: Reply) -> bool;
+
+    /// Tells whoever looks after the library of something that no socket can tell.
+    fn report(report: Report);
 
     /// Whether the process exists.
     fn is_alive(pid: Self::Pid) -> bool;

@@ -33,7 +33,7 @@ mod tuning;
 pub use address::{Address, Family};
 pub use endpoint::{Call, Endpoint};
 pub use frames::Frame;
-pub use host::{Event, Failure, Form, Host, Info, Kind, Reply};
+pub use host::{Event, Failure, Form, Host, Info, Kind, Reply, Report};
 pub use open::{Source, Spec};
 pub use poller::Poller;
 pub use sending::{Outgoing, Sent};

@@ -4,7 +4,7 @@
 //! wait. The event is handled under the socket's lock. A token is never used again, so
 //! an event that was in flight while its socket closed finds nobody.
 
-use crate::host::{Host, Reply};
+use crate::host::{Host, Reply, Report};
 use crate::spin;
 use crate::stream::{READS_OF_AN_ASSIST, READS_OF_AN_EVENT};
 use crate::sys::{self, Interest};
@@ -254,6 +254,9 @@ impl<H: Host> Poller<H> {
         while !self.is_stopping() {
             if let Err(error) = poll.poll(&mut events, patience) {
                 if error.kind() != io::ErrorKind::Interrupted {
+                    H::report(Report::PollerFailed(
+                        error.raw_os_error().unwrap_or(libc::EIO),
+                    ));
                     std::thread::sleep(PAUSE_AFTER_ERROR);
                 }
                 continue;

@@ -469,6 +469,12 @@ fn a_panic_in_a_call_closes_the_socket() {
     assert!(socket.is_closed());
     let failure = Failure::Posix(libc::EIO);
     assert_eq!(owner.messages(), [Message::Error(failure), Message::Closed]);
+    assert!(
+        fake::REPORTS
+            .lock()
+            .unwrap()
+            .contains(&net::Report::Panicked)
+    );
 }
 
 /// An event that was on its way when its socket closed means nothing to the next socket,

@@ -21,6 +21,8 @@ rustler::atoms! {
     tcp_error,
     tcp_passive,
     tcp_writable,
+    poller_error,
+    panic,
     busy,
     data,
     http,

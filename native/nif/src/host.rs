@@ -8,7 +8,7 @@ use crate::errors::reason;
 use crate::iodata::Kept;
 use crate::message::{self, Pid, Tag, tuple};
 use net::option::Deliver;
-use net::{Endpoint, Event, Failure, Form, Host, Reply};
+use net::{Endpoint, Event, Failure, Form, Host, Reply, Report};
 use parking_lot::Mutex;
 use proto::Framing;
 use rustler::sys::{ErlNifTerm, c_void, enif_make_resource, enif_monitor_process};
@@ -94,6 +94,9 @@ impl Handle {
         }
     }
 }
+
+/// The process that is told what no socket can tell.
+pub(crate) static REPORT_TO: Mutex<Option<Pid>> = Mutex::new(None);
 
 /// What the VM knows of one socket.
 #[derive(Default)]
@@ -224,6 +227,17 @@ impl Host for Beam {
             };
             tuple(env, &[reference, answer])
         })
+    }
+
+    /// `{gen_tcp_rs, poller_error | panic, Reason}`.
+    fn report(report: Report) {
+        let Some(to) = *REPORT_TO.lock() else { return };
+        let (what, why) = match report {
+            Report::PollerFailed(errno) => (atoms::poller_error(), Failure::Posix(errno)),
+            Report::Panicked => (atoms::panic(), Failure::Posix(libc::EIO)),
+        };
+        let terms = [atoms::gen_tcp_rs(), what, reason(why)].map(|atom| atom.as_c_arg());
+        message::send(to, |env| tuple(env, &terms));
     }
 
     fn is_alive(pid: Pid) -> bool {

@@ -3,13 +3,13 @@
 
 use crate::address_terms::address_term;
 use crate::atoms;
-use crate::host::Socket;
+use crate::host::{REPORT_TO, Socket};
 use crate::nif::{active_term, family_atom};
 use crate::option_terms::packet_term;
 use crate::pollers;
 use net::option::Mode;
 use net::{Address, Kind, Snapshot, Total};
-use rustler::{Atom, Encoder, Env, NifResult, Term};
+use rustler::{Atom, Encoder, Env, LocalPid, NifResult, Term};
 
 fn state(kind: Kind) -> Atom {
     match kind {
@@ -119,5 +119,12 @@ fn totals<'a>(env: Env<'a>) -> NifResult<Term<'a>> {
 #[rustler::nif]
 fn time_locks(on: bool) -> NifResult<Atom> {
     net::time_locks(on);
+    Ok(atoms::ok())
+}
+
+/// Reports of the library go to `to` from now on.
+#[rustler::nif]
+fn report_to(to: LocalPid) -> NifResult<Atom> {
+    *REPORT_TO.lock() = Some(to.into());
     Ok(atoms::ok())
 }

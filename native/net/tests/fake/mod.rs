@@ -17,7 +17,7 @@ mod rig;
 pub(crate) use actions::{Iolist, bytes, queued_by_reference};
 pub(crate) use rig::{Peer, Rig, active, flag, int, named, packet, tcp_pair};
 
-use net::{Endpoint, Event, Failure, Form, Host, Reply};
+use net::{Endpoint, Event, Failure, Form, Host, Reply, Report};
 use proto::Framing;
 use proto::reader::{Block, Payload};
 use std::collections::{HashMap, VecDeque};
@@ -77,6 +77,9 @@ static PROCESSES: LazyLock<RwLock<HashMap<Pid, Arc<Mailbox>>>> = LazyLock::new(D
 fn mailbox(pid: Pid) -> Option<Arc<Mailbox>> {
     PROCESSES.read().unwrap().get(&pid).cloned()
 }
+
+/// What the operator was told, by all tests of this process.
+pub(crate) static REPORTS: Mutex<Vec<Report>> = Mutex::new(Vec::new());
 
 /// False: the process is dead.
 fn send(pid: Pid, message: Message) -> bool {
@@ -328,6 +331,10 @@ impl Host for Fake {
 
     fn reply(pid: Pid, tag: Tag, reply: Reply) -> bool {
         send(pid, Message::Reply(tag, reply))
+    }
+
+    fn report(report: Report) {
+        REPORTS.lock().unwrap().push(report);
     }
 
     fn is_alive(pid: Pid) -> bool {
