@@ -35,9 +35,15 @@
 -type failure() :: {error, closed | timeout | badarg | not_owner | inet:posix()}.
 -type address() :: {inet:ip_address(), inet:port_number()} | {local, binary()}.
 
+%% The library is never unmapped, and the system's loader takes a path it knows for the
+%% library it has. A path of its own for each load makes it look into the file: a new
+%% one is loaded, and one that is mapped already is recognised.
 -spec load() -> ok | {error, term()}.
 load() ->
-    erlang:load_nif(filename:join(priv_dir(), "gen_tcp_rs"), 0).
+    Loads = persistent_term:get({?MODULE, loads}, 0),
+    ok = persistent_term:put({?MODULE, loads}, Loads + 1),
+    Here = lists:duplicate(Loads, "/."),
+    erlang:load_nif(lists:flatten([priv_dir(), Here, "/gen_tcp_rs"]), 0).
 
 %% An application's directory, or, where code runs from a bare ebin, the one beside it.
 -spec priv_dir() -> file:filename_all().
