@@ -38,3 +38,11 @@ if ! cmp -s "$built" "$installed"; then
     cp "$built" "$installed.new"
     mv -f "$installed.new" "$installed"
 fi
+
+# mix has rebar3 compile into a folder of its own, and links priv into it only later than
+# rebar3 looks for the library there.
+output="${REBAR_BARE_COMPILER_OUTPUT_DIR:-}"
+if [ -n "$output" ] && [ ! -e "$output/priv" ]; then
+    mkdir -p "$output"
+    ln -s "$PWD/priv" "$output/priv"
+fi

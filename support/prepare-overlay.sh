@@ -10,7 +10,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 ebin=
-for lib_dir in "${REBAR_DEPS_DIR:-}" "${REBAR_BUILD_DIR:+$REBAR_BUILD_DIR/lib}" _build/default/lib; do
+# What mix asks rebar3 for is the application's own folder.
+mix="${REBAR_BARE_COMPILER_OUTPUT_DIR:-}"
+for lib_dir in "${mix%/*}" "${REBAR_DEPS_DIR:-}" "${REBAR_BUILD_DIR:+$REBAR_BUILD_DIR/lib}" _build/default/lib; do
     if [ -n "$lib_dir" ] && [ -f "$lib_dir/gen_tcp_rs/ebin/gen_tcp_rs_backend.beam" ]; then
         ebin="$lib_dir/gen_tcp_rs/ebin"
         break
