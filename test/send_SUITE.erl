@@ -90,10 +90,17 @@ oversize_headers(Config) ->
 no_iodata(Config) ->
     {Socket, Peer} = client(context(Config), []),
     [{error, einval} = gen_tcp:send(Socket, Data)
-     || Data <- [foo, 1, [256], ["ok", foo], [-1], <<1:3>>, {a}, [1 | 2], [<<1:1>>]]],
+     || Data <- [foo, [256], ["ok", foo], [-1], <<1:3>>, {a}, [1 | 2], [<<1:1>>]] ++ lone_byte(Config)],
     ok = gen_tcp:close(Socket),
     {<<>>, closed} = rs_test:read_all(Peer),
     ok.
+
+%% The driver of later releases takes an integer that is not in a list for a byte.
+lone_byte(Config) ->
+    case {context(Config), erlang:system_info(otp_release)} of
+        {#{backend := inet}, Release} when Release > "25" -> [];
+        _ -> [1]
+    end.
 
 %% Frames of eight processes that send at once arrive whole, and each sender's in its order.
 senders_keep_their_order(Config) ->
