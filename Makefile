@@ -2,7 +2,7 @@
 # more than `rebar3 compile`; the targets here add checks around it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test conformance ecosystem bench dialyzer clean
+.PHONY: help setup build demo test conformance ecosystem matrix bench docs dialyzer clean
 
 WITH_ENV := . support/env.sh &&
 
@@ -12,6 +12,7 @@ help:
 	@echo "make conformance OTP's own suites for gen_tcp, on this backend and on inet (15 minutes)"
 	@echo "make ecosystem  cowboy, yaws, ejabberd, RabbitMQ and database clients on it and on inet (root)"
 	@echo "make conformance TIER=applications  the same for OTP's ssl, inets and ssh (half an hour)"
+	@echo "make matrix     the tests on Debian's other releases of Erlang/OTP (as root); WHAT=quick, WHAT=conformance"
 	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
 	@echo "make bench      every row of the benchmark on inet, socket and rs (20 minutes); ROWS=, ROUNDS=: bench/README.md"
 	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"
@@ -19,6 +20,7 @@ help:
 	@echo "make build      compile everything (what 'rebar3 compile' does)"
 	@echo "make setup      check for what the build needs, and install what is missing (Debian 12)"
 	@echo "make dialyzer   type analysis of the Erlang code"
+	@echo "make docs       the reference of the public modules, in _build/docs"
 	@echo "make clean      remove everything that was built"
 
 setup:
@@ -45,6 +47,11 @@ ecosystem:
 	@$(WITH_ENV) rebar3 compile
 	@$(WITH_ENV) sh ecosystem/run.sh
 
+matrix:
+	@support/setup.sh matrix
+	@$(WITH_ENV) rebar3 compile
+	@$(WITH_ENV) sh matrix/run.sh
+
 fuzz:
 	@support/setup.sh test
 	@$(WITH_ENV) sh native/fuzz/run.sh $(SECONDS)
@@ -65,6 +72,11 @@ bench-dist:
 	@mkdir -p _build/bench
 	@$(WITH_ENV) erlc -o _build/bench bench/dist_bench.erl
 	@$(WITH_ENV) erl -noshell -pa _build/bench _build/default/lib/gen_tcp_rs/ebin -eval 'dist_bench:main(["$(or $(ROUNDS),5)"])'
+
+docs:
+	@support/setup.sh docs
+	@$(WITH_ENV) rebar3 compile
+	@$(WITH_ENV) escript support/docs.escript
 
 dialyzer:
 	@support/setup.sh dialyzer

@@ -3,7 +3,7 @@
 # what is missing with apt where root or sudo is there. Where it cannot, it says
 # exactly what to install and fails.
 #
-#   support/setup.sh build | test | conformance | bench | demo | dialyzer
+#   support/setup.sh build | test | conformance | matrix | bench | demo | docs | dialyzer
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -13,11 +13,14 @@ purpose="${1:-build}"
 case "$purpose" in
     build) applications="compiler crypto" ;;
     test | conformance) applications="compiler crypto common_test tools inets ssl public_key ssh ftp" ;;
+    build | matrix) applications="compiler crypto" ;;
+    docs) applications="compiler edoc" ;;
+    test | conformance) applications="compiler crypto common_test tools inets ssl public_key" ;;
     demo) applications="compiler crypto inets ssl public_key" ;;
     bench) applications="compiler crypto inets ssl public_key" ;;
     dialyzer) applications="compiler crypto dialyzer" ;;
     *)
-        echo "usage: support/setup.sh build|test|conformance|bench|demo|dialyzer" >&2
+        echo "usage: support/setup.sh build|test|conformance|matrix|bench|demo|docs|dialyzer" >&2
         exit 2
         ;;
 esac
@@ -110,6 +113,8 @@ case "$purpose" in
             # Where something runs services the package would start one.
             [ -d /run/systemd/system ] || have vsftpd || [ -x /usr/sbin/vsftpd ] ||
                 packages="$packages vsftpd"
+            have git || packages="$packages git"
+            case "$(command -v erl)" in "" | /usr/bin/erl) have mix || packages="$packages elixir" ;; esac
         fi
         ;;
     # Rows, columns and pictures that need these are left out without them.
@@ -122,6 +127,7 @@ case "$purpose" in
         fi
         ;;
     demo) have curl || packages="$packages curl" ;;
+    matrix) have debootstrap || packages="$packages debootstrap" ;;
 esac
 if [ "$purpose" = conformance ]; then
     # To unpack OTP's sources, to give the suites a network of their own, to compile their NIF.
