@@ -17,10 +17,6 @@
 
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_StartType, _StartArguments) ->
-    [Spin, Assist, Gather, AdaptiveReads] =
-        [application:get_env(gen_tcp_rs, Switch, true) =/= false
-         || Switch <- [spin, assist, gather, adaptive_reads]],
-    ok = gen_tcp_rs_nif:tune(Spin, Assist, Gather, AdaptiveReads),
     case gen_tcp_rs_backend:start() of
         ok -> start_supervisor();
         {error, _Reason} = Error -> Error

@@ -83,9 +83,17 @@ prepare(Directory) ->
 -spec start() -> ok | {error, refusal()}.
 start() ->
     case library() of
-        ok -> start_overlay();
+        ok -> ok = tune(), start_overlay();
         {error, _Refusal} = Error -> Error
     end.
+
+%% Before anything can open a socket here.
+-spec tune() -> ok.
+tune() ->
+    [Spin, Assist, Gather, AdaptiveReads] =
+        [application:get_env(gen_tcp_rs, Switch, true) =/= false
+         || Switch <- [spin, assist, gather, adaptive_reads]],
+    gen_tcp_rs_nif:tune(Spin, Assist, Gather, AdaptiveReads).
 
 -spec start_overlay() -> ok | {error, refusal()}.
 start_overlay() ->
