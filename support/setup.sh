@@ -11,11 +11,9 @@ cd "$(dirname "$0")/.."
 
 purpose="${1:-build}"
 case "$purpose" in
-    build) applications="compiler crypto" ;;
     test | conformance) applications="compiler crypto common_test tools inets ssl public_key ssh ftp" ;;
     build | matrix) applications="compiler crypto" ;;
     docs) applications="compiler edoc" ;;
-    test | conformance) applications="compiler crypto common_test tools inets ssl public_key" ;;
     demo) applications="compiler crypto inets ssl public_key" ;;
     bench) applications="compiler crypto inets ssl public_key" ;;
     dialyzer) applications="compiler crypto dialyzer" ;;
