@@ -41,13 +41,15 @@ const BATCH: usize = 256;
 /// read each they hold it for less than a millisecond.
 const BATCH_OF_A_CALL: usize = 4;
 const BATCHES_OF_A_CALL: usize = 4;
-/// How long the thread stays away when the schedulers serve the events themselves.
-const NAP: Duration = Duration::from_micros(100);
 /// How often the thread is woken in vain before it is left behind.
 const WAKE_TRIALS: u32 = 3;
 /// How long the thread waits after a failed look for events: if that goes on, it must not
 /// take a processor for itself.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(1);
+/// How long the thread stays away while callers serve the events: longer each time that
+/// they have left it none, shorter each time that they have.
+const SHORTEST_NAP: Duration = Duration::from_micros(100);
+const LONGEST_NAP: Duration = Duration::from_micros(200);
 
 /// A poller thread and the sockets it serves.
 pub struct Poller<H: Host> {
@@ -249,8 +251,10 @@ impl<H: Host> Poller<H> {
 
     fn run(&self, mut poll: Poll) {
         let mut events = Events::with_capacity(BATCH);
+        sys::sleep_precisely();
         let mut assists = 0;
         let mut patience = None;
+        let mut nap = SHORTEST_NAP;
         while !self.is_stopping() {
             if let Err(error) = poll.poll(&mut events, patience) {
                 if error.kind() != io::ErrorKind::Interrupted {
@@ -276,7 +280,11 @@ impl<H: Host> Poller<H> {
             patience = (now != assists).then_some(Duration::ZERO);
             assists = now;
             if patience.is_some() {
-                std::thread::sleep(NAP);
+                nap = match events.is_empty() {
+                    true => (nap * 2).min(LONGEST_NAP),
+                    false => SHORTEST_NAP,
+                };
+                std::thread::sleep(nap);
             }
         }
         totals::leave();

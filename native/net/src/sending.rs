@@ -87,9 +87,9 @@ impl<H: Host> Endpoint<H> {
             Role::Connecting(_) | Role::Listener(_) => Sent::Failed(Failure::Posix(libc::ENOTCONN)),
         };
         let State { common, role } = &mut *state;
+        let is_owner_active = common.owner == pid && !common.settings.active.is_passive();
         let expects_answer = sent == Sent::Done
-            && common.owner == pid
-            && !common.settings.active.is_passive()
+            && is_owner_active
             && matches!(role, Role::Stream(stream) if stream.is_open() && stream.queued() == 0)
             && common.scores.is_due(Place::Send)
             && self.poller.tuning.spin;

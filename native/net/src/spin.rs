@@ -12,6 +12,8 @@ use std::time::Instant;
 
 /// How long a call may spin. Less is unstable: both ends fall back to waiting.
 const LIMIT: u64 = 50_000;
+/// What a result got by spinning is charged for each busy socket.
+const SHARE: u64 = 15_000;
 /// How long a socket counts as busy after its last I/O.
 const EPOCH: u64 = 20_000_000;
 
@@ -102,7 +104,7 @@ impl Scores {
     /// Whether a spin at `place` is worth trying now.
     pub(crate) fn is_due(&mut self, place: Place) -> bool {
         self.count(now());
-        is_quiet() && self.at(place).is_due()
+        (is_quiet() || place == Place::Receive) && self.at(place).is_due()
     }
 
     /// Whether a spin at `place` nearly always succeeds.
@@ -174,10 +176,20 @@ static BUSY: Busy = Busy {
 pub(crate) fn is_quiet() -> bool {
     static MOST: LazyLock<usize> =
         LazyLock::new(|| 2 * std::thread::available_parallelism().map_or(1, usize::from));
-    BUSY.current
-        .load(Ordering::Relaxed)
-        .max(BUSY.previous.load(Ordering::Relaxed))
-        <= *MOST
+    busy() <= *MOST
+}
+
+fn busy() -> usize {
+    let previous = BUSY.previous.load(Ordering::Relaxed);
+    BUSY.current.load(Ordering::Relaxed).max(previous)
+}
+
+/// A call has got its result by spinning where others want the scheduler, too: the more
+/// sockets are busy, the sooner it is the turn of their processes.
+pub(crate) fn hold_as_one_of_many() {
+    if !is_quiet() {
+        hold(SHARE * busy() as u64);
+    }
 }
 
 thread_local! {
