@@ -1,6 +1,6 @@
 //! `send`, `shutdown`, and the way of the queue to the kernel.
 
-use crate::endpoint::{Call, Context, Endpoint, Role, State, Waiter};
+use crate::endpoint::{Call, Context, Endpoint, Locked, Role, State, Waiter};
 use crate::host::{Failure, Host, Reply};
 use crate::settings::Overflow;
 use crate::spin::{self, Place};
@@ -86,6 +86,13 @@ impl<H: Host> Endpoint<H> {
             Role::Closed | Role::Draining(_) => Sent::Failed(Failure::Closed),
             Role::Connecting(_) | Role::Listener(_) => Sent::Failed(Failure::Posix(libc::ENOTCONN)),
         };
+        if matches!(sent, Sent::Wait { queued: true, .. })
+            && !state.common.settings.delay_send
+            && self.poller.tuning.spin
+            && state.common.scores.is_due(Place::Room)
+        {
+            return self.spin_for_room(state, sent);
+        }
         let State { common, role } = &mut *state;
         let is_owner_active = common.owner == pid && !common.settings.active.is_passive();
         let expects_answer = sent == Sent::Done
@@ -100,6 +107,31 @@ impl<H: Host> Endpoint<H> {
             self.settle(&mut state);
         }
         sent
+    }
+
+    /// The data of a send that has to wait is queued: a peer on the same machine makes room
+    /// for it sooner than the poller can be woken to write it.
+    fn spin_for_room<'a>(&'a self, state: Locked<'a, H>, sent: Sent) -> Sent {
+        let attempt = || {
+            let mut state = self.lock();
+            let (mut context, role) = self.split(&mut state);
+            let Role::Stream(stream) = role else {
+                return Some(false);
+            };
+            stream.flush(&mut context);
+            if !matches!(stream.link, Link::Open(_) | Link::InputEnded(_)) {
+                self.settle(&mut state);
+                return Some(false);
+            }
+            (!stream.writer.is_busy()).then_some(true)
+        };
+        let (found, mut state) = self.spin_at(state, Place::Room, attempt, |hit| *hit);
+        self.settle(&mut state);
+        match found {
+            Some(true) => Sent::Done,
+            // The wait finds out.
+            _ => sent,
+        }
     }
 
     /// Waits after [`Sent::Wait`]. The reply is `Done` for queued data, `Ready` for data

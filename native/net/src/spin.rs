@@ -33,6 +33,8 @@ pub(crate) enum Place {
     Send,
     /// A re-arm that finds nothing.
     Arm,
+    /// A send that has to wait for room.
+    Room,
     /// Doing the poller's work in a spin.
     Assist,
 }
@@ -43,6 +45,7 @@ pub(crate) struct Scores {
     receive: Score,
     send: Score,
     arm: Score,
+    room: Score,
     assist: Score,
     /// The epoch in which the socket was last counted as busy.
     counted: u32,
@@ -97,6 +100,7 @@ impl Scores {
             Place::Receive => &mut self.receive,
             Place::Send => &mut self.send,
             Place::Arm => &mut self.arm,
+            Place::Room => &mut self.room,
             Place::Assist => &mut self.assist,
         }
     }
