@@ -49,6 +49,8 @@ endless reader-length4 '\003\000\000\000\000\000\000\020\000\001'
 # type
 endless http-line '\000'
 endless http-header '\001a: '
+# call, then a list of as many terms as there can be
+endless options-list '\000\011\177'
 for target in $targets; do
     timeout 60 "$work/$host/release/$target" -timeout=5 "$long/$target"-* >"$work/$target.log" 2>&1 || {
         tail -n 20 "$work/$target.log"

@@ -420,7 +420,7 @@ fn getopts<'a>(env: Env<'a>, socket: &'a Socket, names: Term<'a>) -> NifResult<T
     let Ok(queries) = option_terms::queries(names) else {
         return Ok(error(env, einval));
     };
-    let (asked, queries): (Vec<Asked>, Vec<Query>) = queries.into_iter().unzip();
+    let (asked, queries): (Vec<Asked<'a>>, Vec<Query>) = queries.into_iter().unzip();
     let Ok(readings) = socket.get_options(queries) else {
         return Ok(error(env, einval));
     };

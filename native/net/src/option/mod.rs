@@ -9,6 +9,7 @@
 //! called for each, **last to first**, and a refusal leaves the effects there already are.
 
 mod ancillary;
+pub mod decode;
 pub mod kernel;
 mod table;
 
