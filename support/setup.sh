@@ -3,7 +3,7 @@
 # what is missing with apt where root or sudo is there. Where it cannot, it says
 # exactly what to install and fails.
 #
-#   support/setup.sh build | test | conformance | matrix | bench | demo | docs | dialyzer
+#   support/setup.sh build | test | sound | conformance | matrix | bench | demo | docs | dialyzer
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -12,13 +12,13 @@ cd "$(dirname "$0")/.."
 purpose="${1:-build}"
 case "$purpose" in
     test | conformance) applications="compiler crypto common_test tools inets ssl public_key ssh ftp" ;;
-    build | matrix) applications="compiler crypto" ;;
+    build | sound | matrix) applications="compiler crypto" ;;
     docs) applications="compiler edoc" ;;
     demo) applications="compiler crypto inets ssl public_key" ;;
     bench) applications="compiler crypto inets ssl public_key" ;;
     dialyzer) applications="compiler crypto dialyzer" ;;
     *)
-        echo "usage: support/setup.sh build|test|conformance|matrix|bench|demo|docs|dialyzer" >&2
+        echo "usage: support/setup.sh build|test|sound|conformance|matrix|bench|demo|docs|dialyzer" >&2
         exit 2
         ;;
 esac
@@ -125,6 +125,8 @@ case "$purpose" in
         fi
         ;;
     demo) have curl || packages="$packages curl" ;;
+    # Without it that part says so and is left out.
+    sound) have valgrind || ! have apt-get || packages="$packages valgrind" ;;
     matrix) have debootstrap || packages="$packages debootstrap" ;;
 esac
 if [ "$purpose" = conformance ]; then
