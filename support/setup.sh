@@ -103,6 +103,8 @@ case "$purpose" in
             have wrk || packages="$packages wrk"
             have ip || packages="$packages iproute2"
             have strace || packages="$packages strace"
+            have iptables || [ -x /usr/sbin/iptables ] || packages="$packages iptables"
+            have slowhttptest || packages="$packages slowhttptest"
             # PropEr is made for Debian's own Erlang.
             { have erl && [ ! -d /usr/lib/erlang ]; } || [ -n "$(ls -d /usr/lib/erlang/lib/proper-* 2>/dev/null)" ] ||
                 packages="$packages erlang-proper"
