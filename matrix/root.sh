@@ -36,8 +36,8 @@ apt-get -q install -y --no-install-recommends erlang-base erlang-inets erlang-ss
 # By their packages these depend on a graphical toolkit, of which no test makes use.
 mkdir /var/cache/unpacked
 cd /var/cache/unpacked
-apt-get -q -o APT::Sandbox::User= download erlang-common-test erlang-dev erlang-parsetools \
-    erlang-runtime-tools erlang-syntax-tools erlang-tools erlang-xmerl
+apt-get -q -o APT::Sandbox::User= download erlang-common-test erlang-dev erlang-ftp erlang-parsetools \
+    erlang-runtime-tools erlang-ssh erlang-syntax-tools erlang-tools erlang-xmerl
 for package in *.deb; do dpkg-deb -x "$package" /; done
 rm -rf /var/cache/unpacked
 apt-get clean
