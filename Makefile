@@ -2,7 +2,7 @@
 # more than `rebar3 compile`; the targets here add checks around it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sound conformance ecosystem matrix bench docs dialyzer clean
+.PHONY: help setup build demo test sound memcheck conformance ecosystem matrix bench docs dialyzer clean
 
 WITH_ENV := . support/env.sh &&
 
@@ -15,6 +15,7 @@ help:
 	@echo "make matrix     the tests on Debian's other releases of Erlang/OTP (as root); WHAT=quick, WHAT=conformance"
 	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
 	@echo "make sound      the library under AddressSanitizer and valgrind (5 minutes)"
+	@echo "make memcheck   the part of it with valgrind, a quarter of a minute"
 	@echo "make bench      every row of the benchmark on inet, socket and rs (20 minutes); ROWS=, ROUNDS=: bench/README.md"
 	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"
 	@echo "make bench-dist  Erlang's distribution on this backend, beside inet_tcp (ROUNDS=5, 10 seconds each)"
@@ -57,10 +58,12 @@ fuzz:
 	@support/setup.sh test
 	@$(WITH_ENV) sh native/fuzz/run.sh $(SECONDS)
 
-sound:
+sound: memcheck
+	@$(WITH_ENV) sh support/sound/sanitize.sh
+
+memcheck:
 	@support/setup.sh sound
 	@$(WITH_ENV) rebar3 compile
-	@$(WITH_ENV) sh support/sound/sanitize.sh
 	@$(WITH_ENV) sh support/sound/memcheck.sh
 
 bench:
