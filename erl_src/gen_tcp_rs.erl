@@ -619,10 +619,13 @@ time_locks(On) -> gen_tcp_rs_nif:time_locks(On).
 -spec monitor(socket()) -> reference().
 monitor(?SOCKET(Handle) = Socket) ->
     Ref = make_ref(),
-    case gen_tcp_rs_nif:monitor(Handle, Ref) of
-        true -> ok = gen_tcp_rs_monitors:look(Handle);
-        false -> self() ! {'DOWN', Ref, port, Socket, noproc}
-    end,
+    ok = case gen_tcp_rs_nif:monitor(Handle, Ref) of
+             true ->
+                 gen_tcp_rs_monitors:look(Handle);
+             false ->
+                 self() ! {'DOWN', Ref, port, Socket, noproc},
+                 ok
+         end,
     Ref.
 
 -spec cancel_monitor(reference()) -> boolean().

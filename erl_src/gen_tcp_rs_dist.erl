@@ -151,7 +151,8 @@ accept_loop(Family, Kernel, Listen) ->
             receive
                 {Kernel, controller, Supervisor} ->
                     ok = hand_over(Socket, Supervisor),
-                    Supervisor ! {self(), controller};
+                    Supervisor ! {self(), controller},
+                    ok;
                 {Kernel, unsupported_protocol} ->
                     exit(unsupported_protocol)
             end;

@@ -81,7 +81,7 @@ if stage compile rebar3 compile; then
     mkdir -p _build/demo
     check demo-code erlc -Werror +warn_missing_spec -o _build/demo demo/*.erl
     # A node that hangs must not hang the whole run.
-    stage common-test timeout --kill-after=30 1200 rebar3 ct
+    stage common-test timeout --kill-after=30 2400 rebar3 ct
     # "All 12 tests passed." or "Failed 1 tests. Skipped 2 (1, 1) tests. Passed 9 tests."
     # A case skipped by the framework (the second number: a failed init) did fail.
     lost=$(sum '.*Skipped [0-9]* ([0-9]*, \([0-9]*\)) tests.*')
