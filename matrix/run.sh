@@ -48,8 +48,8 @@ directory="$(cd "$directory" && pwd)"
 prepare() {
     mkdir -p "$1/project"
     # The folder stays from run to run: OTP's suites and inet's results are kept there.
-    for part in erl_src test bench conformance matrix native c_src_compat priv oldest; do rm -rf "$1/project/$part"; done
-    cp -R erl_src test bench conformance matrix native c_src_compat rebar.config "$1/project/"
+    for part in docs erl_src test bench conformance matrix native c_src_compat priv oldest; do rm -rf "$1/project/$part"; done
+    cp -R docs erl_src test bench conformance matrix native c_src_compat rebar.config "$1/project/"
     mkdir -p "$1/project/priv" "$1/project/oldest/gen_tcp_rs" "$1/project/_build/default/lib/gen_tcp_rs" \
         "$1/project/target/release/examples"
     cp priv/gen_tcp_rs.so "$1/project/priv/"
