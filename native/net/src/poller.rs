@@ -41,6 +41,8 @@ const BATCH: usize = 256;
 /// read each they hold it for less than a millisecond.
 const BATCH_OF_A_CALL: usize = 4;
 const BATCHES_OF_A_CALL: usize = 4;
+/// After so many nanoseconds a caller takes no further events.
+const MOST_OF_A_CALL: u64 = 100_000;
 /// How often the thread is woken in vain before it is left behind.
 const WAKE_TRIALS: u32 = 3;
 /// How long the thread waits after a failed look for events: if that goes on, it must not
@@ -228,6 +230,7 @@ impl<H: Host> Poller<H> {
         }
         let start = spin::now();
         let mut served = 0;
+        let mut time = 0;
         for _ in 0..BATCHES_OF_A_CALL {
             // A waker's event that went to a caller would not reach the thread.
             if self.is_stopping() {
@@ -238,12 +241,13 @@ impl<H: Host> Poller<H> {
                 served += 1;
                 self.handle(Token(token), ready, READS_OF_AN_ASSIST);
             }
-            if served - before < BATCH_OF_A_CALL {
+            time = spin::now().saturating_sub(start);
+            if served - before < BATCH_OF_A_CALL || time > MOST_OF_A_CALL {
                 break;
             }
         }
         if served > 0 {
-            spin::hold(spin::now().saturating_sub(start));
+            spin::hold(time);
             self.assists.fetch_add(1, Ordering::Relaxed);
         }
         served > 0
