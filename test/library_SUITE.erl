@@ -72,6 +72,8 @@ other_functions() ->
       "pthread_attr_destroy pthread_attr_init pthread_attr_setstacksize pthread_detach pthread_join "
       "pthread_key_create pthread_key_delete pthread_self pthread_setname_np pthread_setspecific "
       "pthread_attr_getstack pthread_attr_getguardsize pthread_getattr_np "
+      %% How exactly the poller's naps end: refused, they are longer.
+      "prctl "
       %% Of std: a panic's message and its backtrace, how many processors a container has,
       %% and the seeds of its tables.
       "abort dl_iterate_phdr fstat64 getcwd getenv getrandom lseek64 open64 readlink realpath stat64 "
