@@ -73,12 +73,13 @@ case "${archive##*/}" in
 esac
 rm -rf "$tree.new"
 mkdir "$tree.new"
+# Not every application has all of these; tar fails on a name that it does not find.
+tar -tf "$archive" >"$tree.new/names"
 for application in $applications; do
-    for part in test src include; do printf '*/lib/%s/%s\n' "$application" "$part"; done
+    grep -oE "^[^/]*/lib/$application/(test|src|include)/" "$tree.new/names" | sort -u
 done >"$tree.new/wanted"
-tar -C "$tree.new" --strip-components=1 --wildcards --no-wildcards-match-slash -xf "$archive" \
-    --files-from="$tree.new/wanted"
-rm -rf "$tree" "$tree.new/wanted"
+tar -C "$tree.new" --strip-components=1 -xf "$archive" --files-from="$tree.new/wanted"
+rm -rf "$tree" "$tree.new/wanted" "$tree.new/names"
 mv "$tree.new" "$tree"
 rm -rf "$apt"
 echo "$tree"

@@ -233,7 +233,18 @@ heard(Socket, Words) ->
 settled({Sockets, Processes}) ->
     Settled = fun() -> rs_test:socket_fds() =< Sockets andalso erlang:system_info(process_count) =< Processes end,
     _ = rs_test:attempt(fun() -> rs_test:poll(Settled, 30000) end),
-    measure().
+    smallest(measure(), 50).
+
+%% What was freed by another thread than its allocator's comes back when that one has time:
+%% measures until nothing more comes.
+smallest(Measured, 0) -> Measured;
+smallest(Measured, Tries) ->
+    receive after 100 -> ok end,
+    case measure() of
+        Again = #{memory := Memory} when Memory < map_get(memory, Measured) - 65536 -> smallest(Again, Tries - 1);
+        Again when Tries > 45 -> smallest(Again, Tries - 1);
+        Again -> Again
+    end.
 
 -spec measure() -> #{atom() => integer()}.
 measure() ->
