@@ -2,7 +2,7 @@
 # more than `rebar3 compile`; the targets here add checks around it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sound memcheck conformance ecosystem matrix bench docs dialyzer clean
+.PHONY: help setup build demo test soak sound memcheck conformance ecosystem matrix bench docs dialyzer clean
 
 WITH_ENV := . support/env.sh &&
 
@@ -16,6 +16,7 @@ help:
 	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
 	@echo "make sound      the library under AddressSanitizer and valgrind (5 minutes)"
 	@echo "make memcheck   the part of it with valgrind, a quarter of a minute"
+	@echo "make soak       20,000 connections with mixed traffic for SECONDS (600), and 100,000 processes killed at work"
 	@echo "make bench      every row of the benchmark on inet, socket and rs (20 minutes); ROWS=, ROUNDS=: bench/README.md"
 	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"
 	@echo "make bench-dist  Erlang's distribution on this backend, beside inet_tcp (ROUNDS=5, 10 seconds each)"
@@ -65,6 +66,12 @@ memcheck:
 	@support/setup.sh sound
 	@$(WITH_ENV) rebar3 compile
 	@$(WITH_ENV) sh support/sound/memcheck.sh
+
+soak:
+	@support/setup.sh test
+	@$(WITH_ENV) rebar3 compile
+	@$(WITH_ENV) RS_SOAK_SECONDS=$(or $(SECONDS),600) RS_KILLS=100000 \
+	    rebar3 ct --dir test --suite soak_SUITE,kill_SUITE
 
 bench:
 	@support/setup.sh bench
