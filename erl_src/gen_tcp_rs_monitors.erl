@@ -14,8 +14,10 @@
 
 -type handle() :: gen_tcp_rs_nif:handle().
 
-%% An owner's sockets are held here so that they last until the reason is told.
--record(state, {owners = #{} :: #{pid() => {reference(), #{handle() => []}}},
+%% An owner's sockets are held here so that they last until the reason is told. Whether
+%% it lived when its watch began: the reason of one that did not is not to be had.
+-type watch() :: {reference(), Lived :: boolean()}.
+-record(state, {owners = #{} :: #{pid() => {watch(), #{handle() => []}}},
                 sockets = #{} :: #{handle() => pid()}}).
 
 -spec start_link() -> {ok, pid()} | {error, term()} | ignore.
@@ -56,8 +58,12 @@ handle_info({unmonitored, Handle}, State) ->
 handle_info({'DOWN', _Monitor, process, Owner, Reason}, #state{owners = Owners} = State) ->
     {noreply,
      case Owners of
-         #{Owner := {_, Handles}} ->
-             maps:foreach(fun(Handle, []) -> ok = gen_tcp_rs_nif:report(Handle, Owner, Reason) end, Handles),
+         #{Owner := {{_, Lived}, Handles}} ->
+             Known = case Reason of
+                         noproc when not Lived -> normal;
+                         _ -> Reason
+                     end,
+             maps:foreach(fun(Handle, []) -> ok = gen_tcp_rs_nif:report(Handle, Owner, Known) end, Handles),
              State#state{owners = maps:remove(Owner, Owners),
                          sockets = maps:without(maps:keys(Handles), State#state.sockets)};
          #{} ->
@@ -86,26 +92,31 @@ watching(Handle, Owner, State0) ->
             State0;
         #{} ->
             #state{owners = Owners, sockets = Sockets} = State = forgotten(Handle, State0),
-            {Monitor, Handles} = case Owners of
-                                     #{Owner := Known} -> Known;
-                                     #{} -> {erlang:monitor(process, Owner), #{}}
-                                 end,
-            State#state{owners = Owners#{Owner => {Monitor, Handles#{Handle => []}}},
+            {Watch, Handles} = case Owners of
+                                   #{Owner := Known} -> Known;
+                                   #{} -> {watch(Owner), #{}}
+                               end,
+            State#state{owners = Owners#{Owner => {Watch, Handles#{Handle => []}}},
                         sockets = Sockets#{Handle => Owner}}
     end.
+
+-spec watch(pid()) -> watch().
+watch(Owner) ->
+    Monitor = erlang:monitor(process, Owner),
+    {Monitor, is_process_alive(Owner)}.
 
 -spec forgotten(handle(), #state{}) -> #state{}.
 forgotten(Handle, #state{owners = Owners, sockets = Sockets} = State) ->
     case maps:take(Handle, Sockets) of
         {Owner, Rest} ->
-            #{Owner := {Monitor, Handles0}} = Owners,
+            #{Owner := {{Monitor, _Lived} = Watch, Handles0}} = Owners,
             Handles = maps:remove(Handle, Handles0),
             Left = case map_size(Handles) of
                        0 ->
                            true = erlang:demonitor(Monitor, [flush]),
                            maps:remove(Owner, Owners);
                        _ ->
-                           Owners#{Owner := {Monitor, Handles}}
+                           Owners#{Owner := {Watch, Handles}}
                    end,
             State#state{owners = Left, sockets = Rest};
         error ->

@@ -123,7 +123,9 @@ impl<H: Host> Endpoint<H> {
                 self.settle(&mut state);
                 return Some(false);
             }
-            (!stream.writer.is_busy()).then_some(true)
+            // Not "is not busy": who times out meanwhile makes it so.
+            let low_watermark = context.common.settings.low_watermark as usize;
+            (stream.queued() <= low_watermark).then_some(true)
         };
         let (found, mut state) = self.spin_at(state, Place::Room, attempt, |hit| *hit);
         self.settle(&mut state);
