@@ -6,6 +6,7 @@
 //! most what has been read, plus one block of the size that a caller named.
 
 use crate::packet::{BadFrame, Framing, PacketType, Scan};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -102,8 +103,21 @@ enum Held<B> {
     Nothing,
     /// `bytes[from..]`, never empty.
     Bytes { bytes: Vec<u8>, from: usize },
-    /// The first `filled` bytes of a block that waits for the rest, `filled > 0`.
-    Block { block: B, filled: usize },
+    /// Apart, because an idle reader shall be small, and few ever hold one.
+    Block(Box<Partial<B>>),
+}
+
+/// The first `filled` bytes of a block that waits for the rest, `filled > 0`.
+#[derive(Debug)]
+struct Partial<B> {
+    block: B,
+    filled: usize,
+}
+
+impl<B: Block> Partial<B> {
+    fn bytes(&self) -> &[u8] {
+        self.block.as_ref().get(..self.filled).unwrap_or_default()
+    }
 }
 
 /// Raw reads of at least this many bytes go straight into a block of their own.
@@ -117,7 +131,7 @@ const MOVE_UP_TO: usize = 4 * 1024;
 pub struct Reader<B> {
     held: Held<B>,
     /// How many bytes the next raw read is expected to find.
-    expect: usize,
+    expect: u32,
     /// The last read filled its room: the peer is streaming.
     streaming: bool,
 }
@@ -138,7 +152,7 @@ impl<B: Block> Reader<B> {
         match &self.held {
             Held::Nothing => &[],
             Held::Bytes { bytes, from } => bytes.get(*from..).unwrap_or_default(),
-            Held::Block { block, filled } => block.as_ref().get(..*filled).unwrap_or_default(),
+            Held::Block(partial) => partial.bytes(),
         }
     }
 
@@ -254,8 +268,9 @@ impl<B: Block> Reader<B> {
         sink: &mut impl FnMut(&mut Framing, Payload<'_, B>) -> Next,
     ) -> Step<S::Error> {
         let limit = plan.raw_limit.clamp(1, scratch.len().max(1));
-        if plan.adaptive && self.expect >= BLOCK_FROM && limit >= BLOCK_FROM {
-            let room = self.expect.min(limit);
+        let expect = self.expect as usize;
+        if plan.adaptive && expect >= BLOCK_FROM && limit >= BLOCK_FROM {
+            let room = expect.min(limit);
             let Some(mut block) = B::allocate(room) else {
                 return Step::Pause(Pause::NoMemory);
             };
@@ -266,11 +281,11 @@ impl<B: Block> Reader<B> {
                 Err(error) => return Step::Pause(Pause::Failed(error)),
             };
             if len == room {
-                self.expect = room.saturating_mul(2);
+                self.expect(room.saturating_mul(2));
             } else {
                 block.shrink(len);
                 if len < room / 4 {
-                    self.expect = room / 2;
+                    self.expect(room / 2);
                 }
             }
             return after(sink(framing, Payload::Block(block)), len == room);
@@ -280,13 +295,17 @@ impl<B: Block> Reader<B> {
             Ok(Some(0)) => Step::Pause(Pause::End),
             Ok(Some(len)) => {
                 let full = len == limit;
-                self.expect = len;
+                self.expect(len);
                 let wire = scratch.get(..len).unwrap_or_default();
                 after(sink(framing, Payload::Frame { wire, body: 0..len }), full)
             }
             Ok(None) => Step::Pause(Pause::Drained),
             Err(error) => Step::Pause(Pause::Failed(error)),
         }
+    }
+
+    fn expect(&mut self, len: usize) {
+        self.expect = u32::try_from(len).unwrap_or(u32::MAX);
     }
 
     /// `len` bytes are wanted and fewer are held: reads the missing ones, never more.
@@ -329,7 +348,7 @@ impl<B: Block> Reader<B> {
         let filled =
             filled.saturating_add(*read.as_ref().ok().and_then(Option::as_ref).unwrap_or(&0));
         if filled > 0 {
-            self.held = Held::Block { block, filled };
+            self.held = Held::Block(Box::new(Partial { block, filled }));
         }
         match read {
             Ok(Some(0)) => Step::Pause(Pause::End),
@@ -341,11 +360,11 @@ impl<B: Block> Reader<B> {
 
     /// A block of `len` bytes that begins with what is held, taken out of the reader.
     fn block_of(&mut self, len: usize) -> Option<(B, usize)> {
-        if let Held::Block { block, .. } = &self.held
-            && block.as_ref().len() == len
-            && let Held::Block { block, filled } = core::mem::take(&mut self.held)
+        if let Held::Block(partial) = &self.held
+            && partial.block.as_ref().len() == len
+            && let Held::Block(partial) = core::mem::take(&mut self.held)
         {
-            return Some((block, filled));
+            return Some((partial.block, partial.filled));
         }
         let mut block = B::allocate(len)?;
         let held = self.held();
@@ -462,7 +481,7 @@ impl<B: Block> Reader<B> {
         }
         match &mut self.held {
             Held::Bytes { from, .. } => *from = from.saturating_add(len),
-            Held::Block { .. } => {
+            Held::Block(_) => {
                 let rest = self.held().get(len..).unwrap_or_default().to_vec();
                 self.hold_vec(rest);
             }
@@ -503,9 +522,7 @@ impl<B: Block> Reader<B> {
                 bytes.drain(..from);
                 bytes
             }
-            Held::Block { block, filled } => {
-                block.as_ref().get(..filled).unwrap_or_default().to_vec()
-            }
+            Held::Block(partial) => partial.bytes().to_vec(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Guarantees: bytes leave in the order in which they were queued; a sender is made to
 //! wait only when more than the high watermark is queued, and released at the low one.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -57,9 +58,8 @@ enum Pressure {
 /// See the module's description. `K` is data kept by reference.
 #[derive(Debug)]
 pub struct Writer<K> {
-    chunks: VecDeque<Chunk<K>>,
-    /// Bytes of the first chunk that are gone already.
-    gone: usize,
+    /// None: nothing has ever been queued.
+    queue: Option<Box<Queue<K>>>,
     queued: usize,
     pressure: Pressure,
     /// The kernel has refused bytes: only readiness helps, gathering is no longer the reason to wait.
@@ -68,11 +68,26 @@ pub struct Writer<K> {
     last_send: u64,
 }
 
+#[derive(Debug)]
+struct Queue<K> {
+    chunks: VecDeque<Chunk<K>>,
+    /// Bytes of the first chunk that are gone already.
+    gone: usize,
+}
+
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        Queue {
+            chunks: VecDeque::new(),
+            gone: 0,
+        }
+    }
+}
+
 impl<K> Default for Writer<K> {
     fn default() -> Self {
         Writer {
-            chunks: VecDeque::new(),
-            gone: 0,
+            queue: None,
             queued: 0,
             pressure: Pressure::Free,
             refused: false,
@@ -145,7 +160,8 @@ impl<K: AsRef<[u8]>> Writer<K> {
             return;
         }
         self.queued = self.queued.saturating_add(bytes.len());
-        if let Some(Chunk::Copied(tail)) = self.chunks.back_mut()
+        let chunks = &mut self.queue.get_or_insert_default().chunks;
+        if let Some(Chunk::Copied(tail)) = chunks.back_mut()
             && tail.len().saturating_add(bytes.len()) <= GATHER_UP_TO
         {
             tail.extend_from_slice(bytes);
@@ -154,7 +170,7 @@ impl<K: AsRef<[u8]>> Writer<K> {
         let mut chunk =
             Vec::with_capacity(bytes.len().clamp(COPY_UP_TO, GATHER_UP_TO).max(bytes.len()));
         chunk.extend_from_slice(bytes);
-        self.chunks.push_back(Chunk::Copied(chunk));
+        chunks.push_back(Chunk::Copied(chunk));
     }
 
     /// Whether a piece of `len` bytes is better queued as a copy than by reference.
@@ -167,7 +183,8 @@ impl<K: AsRef<[u8]>> Writer<K> {
         let len = kept.as_ref().len();
         if len > 0 {
             self.queued = self.queued.saturating_add(len);
-            self.chunks.push_back(Chunk::Kept(kept));
+            let queue = self.queue.get_or_insert_default();
+            queue.chunks.push_back(Chunk::Kept(kept));
         }
     }
 
@@ -191,8 +208,10 @@ impl<K: AsRef<[u8]>> Writer<K> {
 
     /// The slices to write next, at most `max_slices`, in order.
     pub fn front(&self, max_slices: usize) -> impl Iterator<Item = &[u8]> {
-        let mut skip = self.gone;
-        self.chunks.iter().take(max_slices).map(move |chunk| {
+        let queue = self.queue.as_deref();
+        let mut skip = queue.map_or(0, |queue| queue.gone);
+        let chunks = queue.into_iter().flat_map(|queue| &queue.chunks);
+        chunks.take(max_slices).map(move |chunk| {
             let bytes = chunk.as_ref().get(skip..).unwrap_or_default();
             skip = 0;
             bytes
@@ -202,21 +221,22 @@ impl<K: AsRef<[u8]>> Writer<K> {
     /// `len` bytes have been written.
     pub fn written(&mut self, len: usize) {
         self.queued = self.queued.saturating_sub(len);
-        let mut left = self.gone.saturating_add(len);
-        while let Some(first) = self.chunks.front() {
+        let Some(queue) = &mut self.queue else { return };
+        let mut left = queue.gone.saturating_add(len);
+        while let Some(first) = queue.chunks.front() {
             let first_len = first.as_ref().len();
             if left < first_len {
                 break;
             }
             left -= first_len;
-            self.chunks.pop_front();
+            queue.chunks.pop_front();
         }
-        self.gone = left;
-        if self.is_empty() {
+        queue.gone = left;
+        if self.queued == 0 {
             self.refused = false;
             // An idle socket keeps no memory; a steady one keeps what it needs next.
-            if self.chunks.capacity() > 64 {
-                self.chunks = VecDeque::new();
+            if queue.chunks.capacity() > 64 {
+                self.queue = None;
             }
         }
     }

@@ -181,7 +181,7 @@ struct Resume {
     packet: PacketType,
     delimiter: u8,
     /// No frame ends within the first `offset` bytes.
-    offset: usize,
+    offset: u32,
 }
 
 /// What [`Framing::scan`] found at the start of the bytes.
@@ -352,7 +352,7 @@ impl Framing {
     /// ends without a frame puts one back.
     #[inline]
     fn take_resume_offset(&mut self) -> usize {
-        let offset = core::mem::take(&mut self.resume.offset);
+        let offset = core::mem::take(&mut self.resume.offset) as usize;
         let same_search =
             self.resume.packet == self.packet && self.resume.delimiter == self.delimiter;
         if same_search { offset } else { 0 }
@@ -362,7 +362,8 @@ impl Framing {
         self.resume = Resume {
             packet: self.packet,
             delimiter: self.delimiter,
-            offset,
+            // Less is allowed: it is searched again.
+            offset: u32::try_from(offset).unwrap_or(u32::MAX),
         };
     }
 }
