@@ -12,10 +12,11 @@ use crate::host::{Failure, Host, Reply, Report};
 use crate::listener::Listener;
 use crate::monitors::Monitors;
 use crate::poller::{Poller, Token};
+use crate::seldom::Seldom;
 use crate::sending::Draining;
 use crate::settings::Settings;
 use crate::spin::{self, Scores};
-use crate::stats::Counters;
+use crate::stats::Traffic;
 use crate::stream::Stream;
 use crate::sys::Interest;
 use crate::totals::{self, Total};
@@ -42,18 +43,19 @@ pub(crate) struct State<H: Host> {
 /// What a socket has in every role.
 pub(crate) struct Common<H: Host> {
     pub(crate) owner: H::Pid,
-    pub(crate) family: Family,
     pub(crate) settings: Settings,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Traffic,
     pub(crate) scores: Scores,
     pub(crate) watch: Watch,
-    pub(crate) monitors: Monitors<H>,
+    pub(crate) monitors: Seldom<Monitors<H>>,
 }
 
 /// What the poller and the kernel know of a socket.
 pub(crate) struct Watch {
     /// None before the socket is in the poller's table.
     pub(crate) token: Option<Token>,
+    /// The family it was opened with.
+    pub(crate) family: Family,
     /// Whether the kernel has a registration of the fd.
     pub(crate) known: bool,
     /// What an event may come for.
@@ -159,16 +161,16 @@ impl<H: Host> Endpoint<H> {
     ) -> H::Handle {
         let common = Common {
             owner,
-            family,
             settings,
-            counters: Counters::default(),
+            counters: Traffic::default(),
             scores: Scores::default(),
             watch: Watch {
                 token: None,
+                family,
                 known: false,
                 armed: Interest::NONE,
             },
-            monitors: Monitors::new(),
+            monitors: Seldom::NONE,
         };
         let handle = H::adopt(Endpoint {
             host: H::default(),
@@ -233,6 +235,9 @@ impl<H: Host> Endpoint<H> {
         if let Some(end) = state.role.take_end() {
             self.finish(state, end);
             return;
+        }
+        if let Role::Stream(stream) = &mut state.role {
+            stream.waiting.tidy();
         }
         let watch = &mut state.common.watch;
         let Some((socket, interest)) = state.role.interest(&state.common.settings) else {

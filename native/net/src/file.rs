@@ -86,7 +86,7 @@ impl<H: Host> Endpoint<H> {
 
 impl<H: Host> Stream<H> {
     fn lend_to_file(&mut self, pid: H::Pid) -> Call<OwnedFd> {
-        if self.shutdown.is_some() {
+        if self.is_shutting_down() {
             return Call::Failed(Failure::Closed);
         }
         let socket = match &mut self.link {
@@ -94,7 +94,7 @@ impl<H: Host> Stream<H> {
             Link::Husk(_) => return Call::Failed(Failure::Posix(libc::ENOTCONN)),
             Link::Over(..) => return Call::Failed(Failure::Closed),
         };
-        self.file_sender = Some(pid);
+        self.waiting.make().file_sender = Some(pid);
         if !self.writer.is_empty() {
             return Call::Wait;
         }
@@ -106,7 +106,9 @@ impl<H: Host> Stream<H> {
 
     /// Lets other senders go on if `pid` was sending a file.
     fn end_file(&mut self, pid: H::Pid, low_watermark: u32) {
-        self.file_sender.take_if(|sender| *sender == pid);
+        if let Some(waiting) = self.waiting.get_mut() {
+            waiting.file_sender.take_if(|sender| *sender == pid);
+        }
         self.release_senders(low_watermark);
     }
 }

@@ -40,13 +40,10 @@ impl<H: Host> Endpoint<H> {
         let state = self.lock();
         let pending = match &state.role {
             Role::Closed | Role::Draining(_) => return None,
-            Role::Stream(stream) => stream.queued() as u64,
+            Role::Stream(stream) => stream.queued(),
             _ => 0,
         };
-        Some(Counters {
-            pending,
-            ..state.common.counters
-        })
+        Some(state.common.counters.and_pending(pending))
     }
 
     /// Bytes queued for sending, also of a socket that is closed for everybody.
@@ -67,7 +64,7 @@ impl<H: Host> Endpoint<H> {
         let common = &state.common;
         let mut info = Info {
             owner: common.owner,
-            counters: common.counters,
+            counters: common.counters.and_pending(0),
             kind: Kind::Closed,
             settings: common.settings.clone(),
             acceptors: 0,
@@ -88,7 +85,7 @@ impl<H: Host> Endpoint<H> {
 
     /// The family the socket was opened with.
     pub fn family(&self) -> Family {
-        self.lock().common.family
+        self.lock().common.watch.family
     }
 
     /// The address of this end.

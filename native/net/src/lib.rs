@@ -19,6 +19,7 @@ mod ownership;
 mod poller;
 mod rearm;
 mod receiving;
+mod seldom;
 mod sending;
 pub mod settings;
 mod snapshot;

@@ -60,12 +60,14 @@ impl<H: Host> Endpoint<H> {
                     let socket = Socket::from(fd);
                     let common = &state.common;
                     let inherited = match &state.role {
-                        Role::Listener(listener) => {
-                            kernel::inherit(listener.socket.as_fd(), socket.as_fd(), common.family)
-                        }
+                        Role::Listener(listener) => kernel::inherit(
+                            listener.socket.as_fd(),
+                            socket.as_fd(),
+                            common.watch.family,
+                        ),
                         _ => Ok(()),
                     };
-                    let (family, settings) = (common.family, common.settings.inherit());
+                    let (family, settings) = (common.watch.family, common.settings.inherit());
                     self.settle(&mut state);
                     drop(state);
                     Ok(match inherited {

@@ -6,6 +6,7 @@
 
 use crate::endpoint::{Common, End, Endpoint};
 use crate::host::Host;
+use crate::seldom::Vacant;
 
 pub(crate) struct Monitors<H: Host> {
     watchers: Vec<(H::Pid, H::Tag)>,
@@ -20,8 +21,8 @@ struct Reporter<H: Host> {
     owner: H::Pid,
 }
 
-impl<H: Host> Monitors<H> {
-    pub(crate) fn new() -> Self {
+impl<H: Host> Vacant for Monitors<H> {
+    fn vacant() -> Self {
         Monitors {
             watchers: Vec::new(),
             bereaved: Vec::new(),
@@ -29,6 +30,12 @@ impl<H: Host> Monitors<H> {
         }
     }
 
+    fn is_vacant(&self) -> bool {
+        !self.is_used() && self.reporter.is_none()
+    }
+}
+
+impl<H: Host> Monitors<H> {
     fn is_used(&self) -> bool {
         !self.watchers.is_empty() || !self.bereaved.is_empty()
     }
@@ -52,7 +59,7 @@ impl<H: Host> Endpoint<H> {
         if state.role.is_gone() {
             return false;
         }
-        let watchers = &mut state.common.monitors.watchers;
+        let watchers = &mut state.common.monitors.make().watchers;
         if watchers.len() == watchers.capacity() {
             watchers.retain(|(pid, _)| H::is_alive(*pid));
         }
@@ -63,26 +70,25 @@ impl<H: Host> Endpoint<H> {
     /// Takes back a monitor of `pid`. False: there is none.
     pub fn cancel_monitor(&self, pid: H::Pid, monitor: &H::Tag) -> bool {
         let mut state = self.lock();
-        let monitors = &mut state.common.monitors;
+        let Some(monitors) = state.common.monitors.get_mut() else {
+            return false;
+        };
         let before = monitors.watchers.len() + monitors.bereaved.len();
         let is_other = |(watcher, tag): &(H::Pid, H::Tag)| *watcher != pid || tag != monitor;
         monitors.watchers.retain(is_other);
         monitors.bereaved.retain(is_other);
+        let found = monitors.watchers.len() + monitors.bereaved.len() < before;
         if !monitors.is_used() {
             self.release_reporter(&mut state.common);
         }
-        let monitors = &state.common.monitors;
-        monitors.watchers.len() + monitors.bereaved.len() < before
+        found
     }
 
     /// The owner, whose exit somebody would like to have explained. `None`: nobody would.
     pub fn monitored_owner(&self) -> Option<H::Pid> {
         let state = self.lock();
-        state
-            .common
-            .monitors
-            .is_used()
-            .then_some(state.common.owner)
+        let monitors = state.common.monitors.get()?;
+        monitors.is_used().then_some(state.common.owner)
     }
 
     /// `reporter` is going to [`Endpoint::report`] why `owner` exits. False: the owner is
@@ -90,14 +96,14 @@ impl<H: Host> Endpoint<H> {
     pub fn promise_report(&self, reporter: H::Pid, owner: H::Pid) -> bool {
         let mut state = self.lock();
         let common = &mut state.common;
-        if common.owner != owner || !common.monitors.is_used() {
-            return false;
+        match common.monitors.get_mut() {
+            Some(monitors) if monitors.is_used() && common.owner == owner => {
+                let pid = reporter;
+                monitors.reporter = Some(Reporter { pid, owner });
+                true
+            }
+            _ => false,
         }
-        common.monitors.reporter = Some(Reporter {
-            pid: reporter,
-            owner,
-        });
-        true
     }
 
     /// `owner` has exited: closes the socket if it is still the owner's, and has `tell` say
@@ -105,11 +111,15 @@ impl<H: Host> Endpoint<H> {
     pub fn report(&self, owner: H::Pid, tell: impl FnMut((H::Pid, H::Tag))) {
         let mut state = self.lock();
         let is_known = |reporter: &mut Reporter<H>| reporter.owner == owner;
-        if state.common.owner != owner || state.common.monitors.reporter.take_if(is_known).is_none()
-        {
+        if state.common.owner != owner {
             return;
         }
-        let monitors = &mut state.common.monitors;
+        let Some(monitors) = state.common.monitors.get_mut() else {
+            return;
+        };
+        if monitors.reporter.take_if(is_known).is_none() {
+            return;
+        }
         let mut watchers = std::mem::take(&mut monitors.bereaved);
         watchers.append(&mut monitors.watchers);
         self.leave(&mut state);
@@ -119,21 +129,25 @@ impl<H: Host> Endpoint<H> {
 
     /// The reporter has exited: the bereaved will hear no more than that it is over.
     pub(crate) fn reporter_down(&self, common: &mut Common<H>, pid: H::Pid) {
-        let monitors = &mut common.monitors;
-        if monitors
-            .reporter
-            .take_if(|reporter| reporter.pid == pid)
-            .is_some()
-        {
-            for (watcher, tag) in std::mem::take(&mut monitors.bereaved) {
+        let Some(monitors) = common.monitors.get_mut() else {
+            return;
+        };
+        let is_gone = |reporter: &mut Reporter<H>| reporter.pid == pid;
+        if monitors.reporter.take_if(is_gone).is_some() {
+            for (watcher, tag) in monitors.bereaved.drain(..) {
                 self.host.down(watcher, tag, None);
             }
         }
+        common.monitors.tidy();
     }
 
     pub(crate) fn tell_monitors(&self, common: &mut Common<H>, end: End) {
-        let watchers = std::mem::take(&mut common.monitors.watchers);
+        let Some(monitors) = common.monitors.get_mut() else {
+            return;
+        };
+        let watchers = std::mem::take(&mut monitors.watchers);
         if watchers.is_empty() {
+            common.monitors.tidy();
             return;
         }
         for (pid, monitor) in watchers {
@@ -143,8 +157,11 @@ impl<H: Host> Endpoint<H> {
     }
 
     fn release_reporter(&self, common: &mut Common<H>) {
-        if let Some(reporter) = common.monitors.reporter.take() {
+        if let Some(monitors) = common.monitors.get_mut()
+            && let Some(reporter) = monitors.reporter.take()
+        {
             self.host.release_reporter(reporter.pid);
         }
+        common.monitors.tidy();
     }
 }

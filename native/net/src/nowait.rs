@@ -51,19 +51,18 @@ impl<H: Host> Stream<H> {
     /// Tells `pid` once when it is worth sending again.
     pub(crate) fn await_notice(&mut self, pid: H::Pid, tag: impl FnOnce() -> H::Tag) {
         let is_notice = |sender: &Sender<H>| sender.awaits == Awaits::Notice;
-        if self
-            .senders
+        let senders = &mut self.waiting.make().senders;
+        if senders
             .iter()
             .any(|sender| is_notice(sender) && sender.waiter.pid == pid)
         {
             return;
         }
-        if self.senders.len() == self.senders.capacity() {
+        if senders.len() == senders.capacity() {
             // Nobody watches them: those that died waiting must not pile up.
-            self.senders
-                .retain(|sender| !is_notice(sender) || H::is_alive(sender.waiter.pid));
+            senders.retain(|sender| !is_notice(sender) || H::is_alive(sender.waiter.pid));
         }
-        self.senders.push(Sender {
+        senders.push(Sender {
             waiter: Waiter { pid, tag: tag() },
             awaits: Awaits::Notice,
         });
@@ -71,19 +70,22 @@ impl<H: Host> Stream<H> {
 
     /// Tells those who would not wait, if the queue is short and nobody is before them.
     pub(crate) fn give_notice(&mut self, low_watermark: u32) {
-        let is_clear = self.turn.is_none()
+        let Some(waiting) = self.waiting.get_mut() else {
+            return;
+        };
+        let is_clear = waiting.turn.is_none()
             && !self.writer.is_busy()
             && self.writer.queued() <= low_watermark as usize
-            && self.file_sender.is_none()
-            && !self.anybody_awaits_turn();
+            && waiting.file_sender.is_none()
+            && !waiting.anybody_awaits_turn();
         if !is_clear {
             return;
         }
-        let (notices, others) = self
+        let (notices, others) = waiting
             .senders
             .drain(..)
             .partition::<Vec<_>, _>(|sender| sender.awaits == Awaits::Notice);
-        self.senders = others;
+        waiting.senders = others;
         for notice in notices {
             notice.waiter.answer(Reply::Writable);
         }

@@ -66,12 +66,10 @@ impl Spec {
             }
             Source::Namespace(path) => sys::in_namespace(path, || self.new_socket())?,
         };
-        let mut settings = Settings {
-            active,
-            ..Settings::default()
-        };
+        let mut settings = Settings::default();
+        settings.active = active;
         if let Source::Namespace(path) = &self.source {
-            settings.netns = Some(path.as_bytes().into());
+            settings.change(|limits| limits.netns = Some(path.as_bytes().into()));
         }
         let mut tell_passive = false;
         for setting in self.options.iter().rev() {

@@ -54,7 +54,8 @@ impl<H: Host> Endpoint<H> {
         let mut reporter = None;
         self.reporter_down(&mut state.common, pid);
         if state.common.owner == pid {
-            reporter = state.common.monitors.bereave(pid);
+            let monitors = state.common.monitors.get_mut();
+            reporter = monitors.and_then(|monitors| monitors.bereave(pid));
             self.leave(&mut state);
         } else {
             let low_watermark = state.common.settings.low_watermark;

@@ -13,6 +13,7 @@ use crate::tuning::Tuning;
 use mio::{Events, Poll, Registry, Waker};
 use parking_lot::Mutex;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,19 +23,25 @@ use std::time::Duration;
 
 /// Names a socket to the poller: the place in the table, and how often it was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Token(u64);
+pub(crate) struct Token(NonZeroU64);
 
 impl Token {
     fn new(place: usize, generation: u32) -> Token {
-        Token(u64::from(generation) << 32 | place as u64 & u64::from(u32::MAX))
+        let name = u64::from(generation) << 32 | place as u64 & u64::from(u32::MAX);
+        Token(NonZeroU64::MIN.saturating_add(name))
     }
 
     fn place(self) -> usize {
-        (self.0 & u64::from(u32::MAX)) as usize
+        ((self.0.get() - 1) & u64::from(u32::MAX)) as usize
+    }
+
+    /// What the kernel has given back.
+    fn known(name: u64) -> Option<Token> {
+        NonZeroU64::new(name).map(Token)
     }
 }
 
-const WAKER: Token = Token(u64::MAX);
+const WAKER: Token = Token(NonZeroU64::MAX);
 /// Events taken from the kernel at once.
 const BATCH: usize = 256;
 /// Events that a scheduler's thread takes at once, and how often in one call: with one
@@ -86,7 +93,7 @@ impl<H: Host> Poller<H> {
     /// **Errors:** no fd, memory or thread to be had.
     pub fn start(tuning: Tuning) -> io::Result<Arc<Self>> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), mio::Token(WAKER.0 as usize))?;
+        let waker = Waker::new(poll.registry(), mio::Token(WAKER.0.get() as usize))?;
         let poller = Arc::new(Poller {
             tuning,
             registry: poll.registry().try_clone()?,
@@ -200,7 +207,13 @@ impl<H: Host> Poller<H> {
         interest: Interest,
         known: bool,
     ) -> io::Result<()> {
-        sys::arm_once(self.registry.as_raw_fd(), fd, token.0, interest, known)
+        sys::arm_once(
+            self.registry.as_raw_fd(),
+            fd,
+            token.0.get(),
+            interest,
+            known,
+        )
     }
 
     /// Takes `fd` out of the kernel's watch.
@@ -217,7 +230,7 @@ impl<H: Host> Poller<H> {
     /// Whether an event of another socket than `token` has come since `last`.
     pub(crate) fn has_other_work(&self, token: Token, last: u64) -> bool {
         let now = self.last.load(Ordering::Relaxed);
-        now != last && now != token.0
+        now != last && now != token.0.get()
     }
 
     /// Serves what is ready now, in the thread of a caller that has nothing better to do
@@ -239,7 +252,7 @@ impl<H: Host> Poller<H> {
             let before = served;
             for (token, ready) in sys::events_now::<BATCH_OF_A_CALL>(self.registry.as_raw_fd()) {
                 served += 1;
-                self.handle(Token(token), ready, READS_OF_AN_ASSIST);
+                self.handle(token, ready, READS_OF_AN_ASSIST);
             }
             time = spin::now().saturating_sub(start);
             if served - before < BATCH_OF_A_CALL || time > MOST_OF_A_CALL {
@@ -276,7 +289,7 @@ impl<H: Host> Poller<H> {
                     read: ended || event.is_readable(),
                     write: ended || event.is_writable(),
                 };
-                self.handle(Token(event.token().0 as u64), ready, READS_OF_AN_EVENT);
+                self.handle(event.token().0 as u64, ready, READS_OF_AN_EVENT);
             }
             // A thread that waits is woken by every event, also by those that a scheduler
             // is about to take: while they take them it only looks after what they miss.
@@ -294,7 +307,10 @@ impl<H: Host> Poller<H> {
         totals::leave();
     }
 
-    fn handle(&self, token: Token, ready: Interest, reads: u32) {
+    fn handle(&self, name: u64, ready: Interest, reads: u32) {
+        let Some(token) = Token::known(name) else {
+            return;
+        };
         if token == WAKER {
             if self.is_stopping() {
                 // It may be a caller that has got it. Without a wake the thread ends at
@@ -304,7 +320,7 @@ impl<H: Host> Poller<H> {
             return;
         }
         totals::add(Total::Events, 1);
-        self.last.store(token.0, Ordering::Relaxed);
+        self.last.store(name, Ordering::Relaxed);
         let handle = {
             let table = self.table.lock();
             table.places.get(token.place()).and_then(|place| {

@@ -203,7 +203,7 @@ impl<H: Host> Stream<H> {
             }
             Link::Over(..) => return Sent::Failed(Failure::Closed),
         }
-        if self.shutdown.is_some() {
+        if self.is_shutting_down() {
             return Sent::Failed(Failure::Closed);
         }
         let settings = &context.common.settings;
@@ -225,7 +225,7 @@ impl<H: Host> Stream<H> {
                 _ => busy,
             };
         }
-        self.turn.take_if(|turn| *turn == pid);
+        self.take_turn(pid);
         let body = data.pieces().iter().map(|piece| piece.len()).sum();
         let header = settings.framing.packet.header(body);
         let header = header.as_slice();
@@ -302,8 +302,9 @@ impl<H: Host> Stream<H> {
         pid: H::Pid,
         data: &dyn Outgoing<H::Kept>,
     ) -> Sent {
+        let is_shutting_down = self.is_shutting_down();
         match &mut self.link {
-            Link::Open(_) | Link::InputEnded(_) if self.shutdown.is_none() => {}
+            Link::Open(_) | Link::InputEnded(_) if !is_shutting_down => {}
             Link::Husk(husk) => {
                 return Sent::Failed(husk.send.take().unwrap_or(Failure::Closed));
             }
@@ -320,7 +321,7 @@ impl<H: Host> Stream<H> {
         if self.is_barred(pid) {
             return busy;
         }
-        self.turn.take_if(|turn| *turn == pid);
+        self.take_turn(pid);
         let len = data.pieces().iter().map(|piece| piece.len()).sum();
         context.common.counters.sent.count(len);
         let written = if self.writer.is_empty() {
@@ -382,11 +383,13 @@ impl<H: Host> Stream<H> {
             return Ok(());
         };
         write_queued(socket, &mut self.writer)?;
-        if self.writer.is_empty() {
-            for waiter in self.drained.drain(..) {
+        if self.writer.is_empty()
+            && let Some(waiting) = self.waiting.get_mut()
+        {
+            for waiter in waiting.drained.drain(..) {
                 waiter.answer(Reply::Ready);
             }
-            if let Some(how) = self.shutdown.take() {
+            if let Some(how) = waiting.shutdown.take() {
                 let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
                 socket.shutdown(how).map_err(errno)?;
             }
@@ -401,16 +404,27 @@ impl<H: Host> Stream<H> {
     /// Whether a send of `pid` has to wait before its data may be queued.
     fn is_barred(&self, pid: H::Pid) -> bool {
         self.writer.is_busy()
-            || self.file_sender.is_some()
-            || match self.turn {
-                Some(turn) => turn != pid,
-                None => self.anybody_awaits_turn(),
-            }
+            || self.waiting.get().is_some_and(|waiting| {
+                waiting.file_sender.is_some()
+                    || match waiting.turn {
+                        Some(turn) => turn != pid,
+                        None => waiting.anybody_awaits_turn(),
+                    }
+            })
     }
 
-    pub(crate) fn anybody_awaits_turn(&self) -> bool {
-        let awaits_turn = |sender: &Sender<H>| sender.awaits == Awaits::Turn;
-        self.senders.iter().any(awaits_turn)
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.waiting
+            .get()
+            .is_some_and(|waiting| waiting.shutdown.is_some())
+    }
+
+    /// Ends the turn of `pid`. False: it was not its turn.
+    fn take_turn(&mut self, pid: H::Pid) -> bool {
+        self.waiting
+            .get_mut()
+            .and_then(|waiting| waiting.turn.take_if(|turn| *turn == pid))
+            .is_some()
     }
 
     fn await_send(&mut self, waiter: Waiter<H>, queued: bool) -> Call<()> {
@@ -434,9 +448,11 @@ impl<H: Host> Stream<H> {
             false => Awaits::Turn,
         };
         // Who had the turn and found the queue long again is still the first.
-        match self.turn.take_if(|turn| *turn == waiter.pid) {
-            Some(_) => self.senders.insert(0, Sender { waiter, awaits }),
-            None => self.senders.push(Sender { waiter, awaits }),
+        let had_turn = self.take_turn(waiter.pid);
+        let senders = &mut self.waiting.make().senders;
+        match had_turn {
+            true => senders.insert(0, Sender { waiter, awaits }),
+            false => senders.push(Sender { waiter, awaits }),
         }
         Call::Wait
     }
@@ -444,30 +460,33 @@ impl<H: Host> Stream<H> {
     /// Answers the senders that go on: those whose data is queued when the queue is short,
     /// and of the others the first one. The next one is answered when that one has sent.
     pub(crate) fn release_senders(&mut self, low_watermark: u32) {
-        if self.senders.is_empty() {
+        let Some(waiting) = self.waiting.get_mut() else {
+            return;
+        };
+        if waiting.senders.is_empty() {
             return;
         }
         if self.writer.queued() <= low_watermark as usize {
-            let (queued, waiting) = self
+            let (queued, others) = waiting
                 .senders
                 .drain(..)
                 .partition::<Vec<_>, _>(|sender| sender.awaits == Awaits::ShortQueue);
-            self.senders = waiting;
+            waiting.senders = others;
             for sender in queued {
                 sender.waiter.answer(Reply::Done);
             }
         }
-        while self.turn.is_none()
+        while waiting.turn.is_none()
             && !self.writer.is_busy()
-            && self.file_sender.is_none()
-            && let Some(first) = self
+            && waiting.file_sender.is_none()
+            && let Some(first) = waiting
                 .senders
                 .iter()
                 .position(|sender| sender.awaits == Awaits::Turn)
         {
-            let Waiter { pid, tag } = self.senders.remove(first).waiter;
+            let Waiter { pid, tag } = waiting.senders.remove(first).waiter;
             if H::reply(pid, tag, Reply::Ready) {
-                self.turn = Some(pid);
+                waiting.turn = Some(pid);
             }
         }
         self.give_notice(low_watermark);
@@ -475,9 +494,12 @@ impl<H: Host> Stream<H> {
 
     /// A process that may have waited in send has exited.
     pub(crate) fn forget_sender(&mut self, pid: H::Pid, low_watermark: u32) {
-        self.turn.take_if(|turn| *turn == pid);
-        self.senders
-            .retain(|sender| sender.awaits == Awaits::ShortQueue || sender.waiter.pid != pid);
+        self.take_turn(pid);
+        if let Some(waiting) = self.waiting.get_mut() {
+            waiting
+                .senders
+                .retain(|sender| sender.awaits == Awaits::ShortQueue || sender.waiter.pid != pid);
+        }
         self.release_senders(low_watermark);
     }
 
@@ -492,7 +514,8 @@ impl<H: Host> Stream<H> {
             });
         };
         if how != Shutdown::Read && !self.writer.is_empty() {
-            self.shutdown = match self.shutdown {
+            let shutdown = &mut self.waiting.make().shutdown;
+            *shutdown = match *shutdown {
                 Some(waiting) if waiting != how => Some(Shutdown::Both),
                 _ => Some(how),
             };
@@ -507,7 +530,7 @@ impl<H: Host> Stream<H> {
     }
 
     pub(crate) fn await_drained(&mut self, waiter: Waiter<H>) {
-        self.drained.push(waiter);
+        self.waiting.make().drained.push(waiter);
     }
 
     /// The socket is closed for everybody; its output goes on. Only if it

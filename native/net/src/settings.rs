@@ -1,6 +1,8 @@
 //! The behavioural options of a socket: their defaults, ranges and inheritance in one place.
 
 use proto::{Active, Framing, PacketType};
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
 use crate::option::kernel::low32;
 use crate::option::{Deliver, Echo, Field, Mode, Refused, Value};
@@ -19,24 +21,10 @@ pub struct Settings {
     pub mode: Mode,
     /// `deliver`.
     pub deliver: Deliver,
-    /// `header`: so many bytes of a delivered binary become list elements.
-    pub header: u32,
     /// `buffer`, in bytes, and who said so.
     pub buffer: Buffer,
-    /// `high_watermark`: bytes queued for sending at which a sender has to wait.
-    pub high_watermark: u32,
-    /// `low_watermark`: bytes queued for sending below which waiting senders go on.
-    pub low_watermark: u32,
-    /// `high_msgq_watermark`: kept and read back, there is no queue of messages here.
-    pub high_msgq_watermark: u32,
-    /// `low_msgq_watermark`: kept and read back.
-    pub low_msgq_watermark: u32,
-    /// `send_timeout`, in milliseconds; None is `infinity`.
-    pub send_timeout: Option<u32>,
     /// `send_timeout_close`: a send that timed out closes the socket.
     pub send_timeout_close: bool,
-    /// `max_queue`: the most bytes that may be queued for sending; None is `infinity`.
-    pub max_queue: Option<MaxQueue>,
     /// `delay_send`: queue always, write later.
     pub delay_send: bool,
     /// `exit_on_close`: an end of stream seen closes the socket for good.
@@ -47,6 +35,27 @@ pub struct Settings {
     pub read_ahead: bool,
     /// `debug`: kept and read back.
     pub debug: bool,
+    limits: Arc<Limits>,
+}
+
+/// The settings that are wide and seldom changed: sockets that have the same ones from the
+/// same listener, or the defaults, share them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `header`: so many bytes of a delivered binary become list elements.
+    pub header: u32,
+    /// `high_watermark`: bytes queued for sending at which a sender has to wait.
+    pub high_watermark: u32,
+    /// `low_watermark`: bytes queued for sending below which waiting senders go on.
+    pub low_watermark: u32,
+    /// `high_msgq_watermark`: kept and read back, there is no queue of messages here.
+    pub high_msgq_watermark: u32,
+    /// `low_msgq_watermark`: kept and read back.
+    pub low_msgq_watermark: u32,
+    /// `send_timeout`, in milliseconds; None is `infinity`.
+    pub send_timeout: Option<u32>,
+    /// `max_queue`: the most bytes that may be queued for sending; None is `infinity`.
+    pub max_queue: Option<MaxQueue>,
     /// `linger` as it was set: `Some(seconds)` if it is on. `close` waits by it; the kernel has
     /// its own copy.
     pub linger: Option<u32>,
@@ -115,26 +124,40 @@ impl Default for Settings {
             active: Active::Passive,
             mode: Mode::List,
             deliver: Deliver::Term,
-            header: 0,
             buffer: Buffer {
                 size: BUFFER,
                 origin: Origin::Derived,
             },
-            high_watermark: 8192,
-            low_watermark: 4096,
-            high_msgq_watermark: 8192,
-            low_msgq_watermark: 4096,
-            send_timeout: None,
             send_timeout_close: false,
-            max_queue: None,
             delay_send: false,
             exit_on_close: true,
             show_econnreset: false,
             read_ahead: true,
             debug: false,
-            linger: None,
-            netns: None,
+            limits: Arc::clone(&DEFAULT_LIMITS),
         }
+    }
+}
+
+static DEFAULT_LIMITS: LazyLock<Arc<Limits>> = LazyLock::new(|| {
+    Arc::new(Limits {
+        header: 0,
+        high_watermark: 8192,
+        low_watermark: 4096,
+        high_msgq_watermark: 8192,
+        low_msgq_watermark: 4096,
+        send_timeout: None,
+        max_queue: None,
+        linger: None,
+        netns: None,
+    })
+});
+
+impl Deref for Settings {
+    type Target = Limits;
+
+    fn deref(&self) -> &Limits {
+        &self.limits
     }
 }
 
@@ -158,11 +181,32 @@ impl Settings {
             size: self.buffer.size,
             origin,
         };
-        Settings {
+        let mut inherited = Settings {
             framing,
             buffer,
-            netns: None,
             ..self.clone()
+        };
+        if self.netns.is_some() {
+            inherited.change(|limits| limits.netns = None);
+        }
+        inherited
+    }
+
+    /// Changes the limits of this socket alone.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Limits)) {
+        let mut limits = Limits::clone(&self.limits);
+        change(&mut limits);
+        self.set_limits(limits);
+    }
+
+    fn set_limits(&mut self, limits: Limits) {
+        if limits == *self.limits {
+            return;
+        }
+        match Arc::get_mut(&mut self.limits) {
+            Some(own) => *own = limits,
+            None if limits == **DEFAULT_LIMITS => self.limits = Arc::clone(&DEFAULT_LIMITS),
+            None => self.limits = Arc::new(limits),
         }
     }
 
@@ -188,10 +232,16 @@ impl Settings {
             (Field::ShowEconnreset, Value::Bool(on)) => self.show_econnreset = *on,
             (Field::Deliver, Value::Deliver(deliver)) => self.deliver = *deliver,
             (Field::Mode, Value::Mode(mode)) => self.mode = *mode,
-            (Field::Netns, Value::Bytes(path)) => self.netns = Some(path.as_slice().into()),
+            (Field::Netns, Value::Bytes(path)) => {
+                self.change(|limits| limits.netns = Some(path.as_slice().into()));
+            }
             (Field::Packet, Value::Packet(packet)) => self.framing.packet = *packet,
-            (Field::MaxQueue, Value::MaxQueue(limit)) => self.max_queue = *limit,
-            (Field::SendTimeout, Value::Time(time)) => self.send_timeout = *time,
+            (Field::MaxQueue, Value::MaxQueue(limit)) => {
+                self.change(|limits| limits.max_queue = *limit);
+            }
+            (Field::SendTimeout, Value::Time(time)) => {
+                self.change(|limits| limits.send_timeout = *time);
+            }
             (_, Value::Int(value)) => return self.set_int(field, low32(*value)).map(|()| false),
             _ => return Err(Refused::EINVAL),
         }
@@ -237,7 +287,8 @@ impl Settings {
     pub(crate) fn echo(&mut self, echo: Echo, value: &Value) {
         match (echo, value) {
             (Echo::Linger, Value::Linger(on, seconds)) => {
-                self.linger = on.then(|| low32(*seconds).cast_unsigned());
+                let linger = on.then(|| low32(*seconds).cast_unsigned());
+                self.change(|limits| limits.linger = linger);
             }
             (Echo::Buffer, Value::Int(size)) => {
                 // The size asked for, not what the kernel made of it.
@@ -255,24 +306,27 @@ impl Settings {
 
     fn set_int(&mut self, field: Field, value: i32) -> Result<(), Refused> {
         let not_below = |least: i32| value.max(least).cast_unsigned();
+        let mut limits = Limits::clone(&self.limits);
         match field {
             Field::Buffer => self.set_buffer(value.max(1), Origin::Explicit),
-            Field::Header => self.header = value.cast_unsigned(),
+            Field::Header => limits.header = value.cast_unsigned(),
             Field::HighWatermark => {
-                self.high_watermark = not_below(0);
-                self.low_watermark = self.low_watermark.min(self.high_watermark);
+                limits.high_watermark = not_below(0);
+                limits.low_watermark = limits.low_watermark.min(limits.high_watermark);
             }
             Field::LowWatermark => {
-                self.low_watermark = not_below(0);
-                self.high_watermark = self.high_watermark.max(self.low_watermark);
+                limits.low_watermark = not_below(0);
+                limits.high_watermark = limits.high_watermark.max(limits.low_watermark);
             }
             Field::HighMsgqWatermark => {
-                self.high_msgq_watermark = msgq_watermark(value)?;
-                self.low_msgq_watermark = self.low_msgq_watermark.min(self.high_msgq_watermark);
+                limits.high_msgq_watermark = msgq_watermark(value)?;
+                limits.low_msgq_watermark =
+                    limits.low_msgq_watermark.min(limits.high_msgq_watermark);
             }
             Field::LowMsgqWatermark => {
-                self.low_msgq_watermark = msgq_watermark(value)?;
-                self.high_msgq_watermark = self.high_msgq_watermark.max(self.low_msgq_watermark);
+                limits.low_msgq_watermark = msgq_watermark(value)?;
+                limits.high_msgq_watermark =
+                    limits.high_msgq_watermark.max(limits.low_msgq_watermark);
             }
             Field::LineDelimiter => {
                 let [byte, ..] = value.to_le_bytes();
@@ -281,6 +335,7 @@ impl Settings {
             Field::PacketSize => self.framing.packet_size = value.cast_unsigned(),
             _ => return Err(Refused::EINVAL),
         }
+        self.set_limits(limits);
         Ok(())
     }
 

@@ -107,7 +107,7 @@ impl<H: Host> Endpoint<H> {
         Snapshot {
             kind,
             owner,
-            family: state.common.family,
+            family: state.common.watch.family,
             local: address(Socket::local_addr),
             remote: address(Socket::peer_addr),
             active: settings.active,

@@ -54,18 +54,22 @@ pub(crate) struct Scores {
 #[derive(Debug)]
 pub(crate) struct Score {
     points: u8,
+    /// How many calls pass after the next failed trial, as a power of two.
+    pause: u8,
     /// Calls to let pass before the next trial.
     skip: u16,
-    /// How many calls pass after the next failed trial.
-    pause: u16,
 }
+
+/// The shortest and the longest pause, as powers of two.
+const SHORTEST_PAUSE: u8 = 4;
+const LONGEST_PAUSE: u8 = 12;
 
 impl Default for Score {
     fn default() -> Self {
         Score {
             points: 4,
+            pause: SHORTEST_PAUSE,
             skip: 0,
-            pause: 16,
         }
     }
 }
@@ -83,12 +87,12 @@ impl Score {
     fn learn(&mut self, hit: bool) {
         if hit {
             self.points = (self.points + 1).min(16);
-            self.pause = 16;
+            self.pause = SHORTEST_PAUSE;
         } else {
             self.points = self.points.saturating_sub(1);
             if self.points == 0 {
-                self.skip = self.pause;
-                self.pause = (self.pause * 2).min(4096);
+                self.skip = 1 << self.pause;
+                self.pause = (self.pause + 1).min(LONGEST_PAUSE);
             }
         }
     }

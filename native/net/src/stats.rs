@@ -29,6 +29,24 @@ impl Direction {
     }
 }
 
+/// What a socket counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) received: Direction,
+    pub(crate) sent: Direction,
+}
+
+impl Traffic {
+    /// With what is queued at the moment, in bytes.
+    pub(crate) fn and_pending(self, queued: usize) -> Counters {
+        Counters {
+            received: self.received,
+            sent: self.sent,
+            pending: queued as u64,
+        }
+    }
+}
+
 /// All counters of a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counters {

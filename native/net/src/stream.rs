@@ -15,6 +15,7 @@
 
 use crate::endpoint::{Common, Context, End, Waiter};
 use crate::host::{Event, Failure, Form, Host, Info, Kind, Reply};
+use crate::seldom::{Seldom, Vacant};
 use crate::settings::Settings;
 use crate::spin;
 use crate::sys::Interest;
@@ -81,7 +82,8 @@ impl Source for Kernel<'_> {
 pub(crate) enum Link {
     Open(Socket),
     InputEnded(Socket),
-    Husk(Husk),
+    /// Apart: an open stream shall be small.
+    Husk(Box<Husk>),
     Over(Option<Socket>, End),
 }
 
@@ -125,6 +127,13 @@ pub(crate) struct Stream<H: Host> {
     pub(crate) large_frames: bool,
     pub(crate) writer: Writer<H::Kept>,
     pub(crate) receiver: Option<Receiver<H>>,
+    pub(crate) waiting: Seldom<Waiting<H>>,
+    /// `tcp_closed` is sent once in the life of a socket.
+    told_closed: bool,
+}
+
+/// Who and what waits for the output.
+pub(crate) struct Waiting<H: Host> {
     pub(crate) senders: Vec<Sender<H>>,
     /// Who waits until nothing is queued: in close, or in sendfile, for room too.
     pub(crate) drained: Vec<Waiter<H>>,
@@ -134,8 +143,33 @@ pub(crate) struct Stream<H: Host> {
     pub(crate) file_sender: Option<H::Pid>,
     /// A shutdown that waits for the queued output.
     pub(crate) shutdown: Option<Shutdown>,
-    /// `tcp_closed` is sent once in the life of a socket.
-    told_closed: bool,
+}
+
+impl<H: Host> Vacant for Waiting<H> {
+    fn vacant() -> Self {
+        Waiting {
+            senders: Vec::new(),
+            drained: Vec::new(),
+            turn: None,
+            file_sender: None,
+            shutdown: None,
+        }
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.senders.is_empty()
+            && self.drained.is_empty()
+            && self.turn.is_none()
+            && self.file_sender.is_none()
+            && self.shutdown.is_none()
+    }
+}
+
+impl<H: Host> Waiting<H> {
+    pub(crate) fn anybody_awaits_turn(&self) -> bool {
+        let awaits_turn = |sender: &Sender<H>| sender.awaits == Awaits::Turn;
+        self.senders.iter().any(awaits_turn)
+    }
 }
 
 /// How input can end.
@@ -190,11 +224,7 @@ impl<H: Host> Stream<H> {
             large_frames: false,
             writer: Writer::default(),
             receiver: None,
-            senders: Vec::new(),
-            drained: Vec::new(),
-            turn: None,
-            file_sender: None,
-            shutdown: None,
+            waiting: Seldom::NONE,
             told_closed: false,
         }
     }
@@ -228,7 +258,11 @@ impl<H: Host> Stream<H> {
                 .receiver
                 .as_ref()
                 .is_some_and(|receiver| receiver.tag.is_some());
-        let write = !self.writer.is_empty() || !self.drained.is_empty();
+        let write = !self.writer.is_empty()
+            || self
+                .waiting
+                .get()
+                .is_some_and(|waiting| !waiting.drained.is_empty());
         Interest {
             read: awaited && self.is_open(),
             write,
@@ -251,11 +285,12 @@ impl<H: Host> Stream<H> {
                 .as_ref()
                 .is_some_and(|receiver| receiver.tag.is_some() && H::is_alive(receiver.pid)),
         );
+        let waits =
+            |sender: &&Sender<H>| sender.awaits != Awaits::Notice && H::is_alive(sender.waiter.pid);
         info.writers = self
-            .senders
-            .iter()
-            .filter(|sender| sender.awaits != Awaits::Notice && H::is_alive(sender.waiter.pid))
-            .count();
+            .waiting
+            .get()
+            .map_or(0, |waiting| waiting.senders.iter().filter(waits).count());
     }
 
     /// Readiness, from the poller.
@@ -463,7 +498,7 @@ impl<H: Host> Stream<H> {
 
     /// Closes the fd; the socket keeps its owner.
     pub(crate) fn become_husk(&mut self, husk: Husk) {
-        self.link = Link::Husk(husk);
+        self.link = Link::Husk(Box::new(husk));
         self.call_receiver();
     }
 
@@ -479,13 +514,14 @@ impl<H: Host> Stream<H> {
     /// Drops what is queued. Senders that wait are told `failure`; returns whether there were any.
     pub(crate) fn drop_output(&mut self, failure: Option<Failure>) -> bool {
         self.writer.clear();
-        self.shutdown = None;
-        for waiter in self.drained.drain(..) {
+        let Some(waiting) = self.waiting.take() else {
+            return false;
+        };
+        for waiter in waiting.drained {
             waiter.answer(Reply::Ready);
         }
-        self.turn = None;
         let mut any = false;
-        for Sender { waiter, awaits } in self.senders.drain(..) {
+        for Sender { waiter, awaits } in waiting.senders {
             // Who is to be told that it can send again learns the end by that.
             waiter.answer(match awaits {
                 Awaits::Notice => Reply::Writable,
@@ -580,10 +616,16 @@ impl<H: Host> Stream<H> {
         if let Some(receiver) = self.receiver.take_if(|receiver| receiver.pid == pid) {
             return receiver.tag.as_ref() == Some(tag);
         }
-        let before = self.senders.len() + self.drained.len();
-        self.senders.retain(|sender| !sender.waiter.is(pid, tag));
-        self.drained.retain(|waiter| !waiter.is(pid, tag));
-        self.senders.len() + self.drained.len() < before
+        let Some(Waiting {
+            senders, drained, ..
+        }) = self.waiting.get_mut()
+        else {
+            return false;
+        };
+        let before = senders.len() + drained.len();
+        senders.retain(|sender| !sender.waiter.is(pid, tag));
+        drained.retain(|waiter| !waiter.is(pid, tag));
+        senders.len() + drained.len() < before
     }
 
     /// Answers everybody who waits: the socket is closed.

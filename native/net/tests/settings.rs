@@ -224,3 +224,23 @@ fn inherited_framing() {
     assert_eq!(accepted.framing.packet_size, 500);
     assert_eq!(accepted.framing.delimiter, b'\n');
 }
+
+/// A listener and what it has accepted share limits in memory only.
+#[test]
+fn a_limit_is_changed_for_one_socket_alone() {
+    let mut listener = Settings::default();
+    set(&mut listener, Field::HighWatermark, 100_000).unwrap();
+    let mut changed = listener.inherit();
+    let untouched = listener.inherit();
+    set(&mut changed, Field::HighWatermark, 50_000).unwrap();
+    set(&mut listener, Field::Header, 3).unwrap();
+    for (settings, watermark, header) in [
+        (&listener, 100_000, 3),
+        (&changed, 50_000, 0),
+        (&untouched, 100_000, 0),
+        (&Settings::default(), 8192, 0),
+    ] {
+        assert_eq!(int(settings, Field::HighWatermark), watermark);
+        assert_eq!(int(settings, Field::Header), header);
+    }
+}

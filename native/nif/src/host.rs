@@ -20,6 +20,11 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 /// The resource that a handle term refers to.
 pub(crate) struct Socket(Endpoint<Beam>);
 
+/// An idle connection is little more than this: what most sockets do without belongs into memory
+/// of its own.
+const MOST: usize = 400;
+const _: () = assert!(size_of::<Socket>() <= MOST);
+
 #[rustler::resource_impl]
 impl Resource for Socket {
     const IMPLEMENTS_DOWN: bool = true;
@@ -27,7 +32,7 @@ impl Resource for Socket {
     /// The VM calls this without any of our locks held.
     fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
         let pid = Pid::from(pid);
-        self.host().waiters.lock().remove(&pid);
+        self.host().watched.lock().forget(pid);
         self.exited(env, pid);
     }
 }
@@ -69,7 +74,7 @@ impl Handle {
             self.0.exited(env, owner);
             return false;
         };
-        let previous = self.host().owner.lock().replace(monitor);
+        let previous = self.host().watched.lock().owner.replace(monitor);
         if let Some(previous) = previous {
             env.demonitor(&self.0, &previous);
         }
@@ -78,7 +83,7 @@ impl Handle {
 
     /// The socket has closed: its owner's end means nothing any more.
     pub(crate) fn unwatch_owner(&self, env: Env<'_>) {
-        let monitor = self.host().owner.lock().take();
+        let monitor = self.host().watched.lock().owner.take();
         if let Some(monitor) = monitor {
             env.demonitor(&self.0, &monitor);
         }
@@ -86,7 +91,7 @@ impl Handle {
 
     /// Watches a process that waits for its turn in accept or send, once in its life.
     pub(crate) fn watch_waiter(&self, env: Env<'_>, waiter: Pid) {
-        if self.owner() == waiter || !self.host().waiters.lock().insert(waiter) {
+        if self.owner() == waiter || !self.host().watched.lock().add(waiter) {
             return;
         }
         if env.monitor(&self.0, waiter.local()).is_none() {
@@ -103,9 +108,33 @@ pub(crate) static REPORT_TO: Mutex<Option<Pid>> = Mutex::new(None);
 pub(crate) struct Beam {
     /// The resource, from its making on.
     object: AtomicPtr<c_void>,
-    owner: Mutex<Option<Monitor>>,
-    /// The processes that were watched for waiting, and still live.
-    waiters: Mutex<HashSet<Pid>>,
+    watched: Mutex<Watched>,
+}
+
+/// The processes whose exits the VM tells.
+#[derive(Default)]
+struct Watched {
+    owner: Option<Monitor>,
+    /// The processes that were watched for waiting, and still live: most sockets have none.
+    #[expect(
+        clippy::box_collection,
+        reason = "an empty one is six words in every socket"
+    )]
+    waiters: Option<Box<HashSet<Pid>>>,
+}
+
+impl Watched {
+    /// False: it is there.
+    fn add(&mut self, waiter: Pid) -> bool {
+        self.waiters.get_or_insert_default().insert(waiter)
+    }
+
+    fn forget(&mut self, waiter: Pid) {
+        if let Some(waiters) = &mut self.waiters {
+            waiters.remove(&waiter);
+        }
+        self.waiters.take_if(|waiters| waiters.is_empty());
+    }
 }
 
 impl Beam {
