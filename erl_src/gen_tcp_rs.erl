@@ -190,7 +190,10 @@ opened(Error) -> failed(listen, Error).
 
 -spec failed(accept | connect | listen, failure()) -> failure().
 failed(Call, {error, Reason} = Error) ->
-    ok = gen_tcp_rs_event:opening_failed(Call, Reason),
+    %% Where the application has not started the module may not be loaded, and without a
+    %% file descriptor it can't be: then there is nobody to tell.
+    _ = erlang:function_exported(gen_tcp_rs_event, opening_failed, 2)
+        andalso gen_tcp_rs_event:opening_failed(Call, Reason),
     Error.
 
 %% OTP's own module of a family looks names and services up.

@@ -2,7 +2,7 @@
 -module(event_SUITE).
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
--export([limit_at_accept/1, limit_at_connect_and_listen/1, overlay_refused/1, reports_of_the_library/1, the_log_is_limited/1, a_bad_handler/1]).
+-export([limit_at_accept/1, limit_at_connect_and_listen/1, limit_without_the_application/1, refused_accept/0, overlay_refused/1, reports_of_the_library/1, the_log_is_limited/1, a_bad_handler/1]).
 -export([top_shows_the_sockets/1]).
 -export([log/2, handle/3]).
 
@@ -13,7 +13,7 @@ suite() ->
     [{timetrap, {minutes, 1}}].
 
 all() ->
-    [limit_at_accept, limit_at_connect_and_listen, overlay_refused, reports_of_the_library, the_log_is_limited, a_bad_handler, top_shows_the_sockets].
+    [limit_at_accept, limit_at_connect_and_listen, limit_without_the_application, overlay_refused, reports_of_the_library, the_log_is_limited, a_bad_handler, top_shows_the_sockets].
 
 init_per_suite(Config) ->
     ok = rs_test:start(rs),
@@ -89,6 +89,20 @@ limit_at_connect_and_listen(_Config) ->
         without_descriptors(fun() -> {gen_tcp:connect({127, 0, 0, 1}, Port, [{inet_backend, rs}]), gen_tcp:listen(0, [{inet_backend, rs}])} end),
     [connect, listen] = [receive {handled, ?LIMIT, _, #{call := Call, reason := emfile}} -> Call after 0 -> none end || _ <- [1, 2]],
     receive {handled, _, _, _} = More -> error(More) after 0 -> ok end.
+
+%% Where the application has not started nothing is told, and the caller gets the error, although the module of events can't be
+%% loaded without a descriptor.
+limit_without_the_application(_Config) ->
+    Peer = rs_peer:start(),
+    try {false, {error, emfile}} = rs_peer:call(Peer, fun ?MODULE:refused_accept/0)
+    after rs_peer:stop(Peer)
+    end.
+
+refused_accept() ->
+    {ok, Listen} = gen_tcp_rs:listen(0, []),
+    {ok, {_, Port}} = gen_tcp_rs:sockname(Listen),
+    {ok, _Client} = gen_tcp:connect({127, 0, 0, 1}, Port, []),
+    {code:is_loaded(gen_tcp_rs_event), without_descriptors(fun() -> gen_tcp_rs:accept(Listen, 5000) end)}.
 
 %% An overlay that is refused is told with its reason and its sentence.
 overlay_refused(_Config) ->
