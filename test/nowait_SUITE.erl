@@ -81,25 +81,28 @@ one_notice_each(Config) ->
 
 %% The stream holds what was taken and nothing else, in order, whichever way it was sent.
 nothing_refused_is_sent(Config) ->
-    {Socket, Peer} = client(context(Config), [{packet, 4}]),
-    ok = inet:setopts(Peer, [{packet, 4}]),
-    Reader = async(fun() -> [begin {ok, Data} = gen_tcp:recv(Peer, 0), erlang:md5(Data) end || _ <- lists:seq(1, 3000)] end),
+    {Socket, Peer} = client(context(Config), [{packet, 4}, {sndbuf, 16384}]),
+    ok = inet:setopts(Peer, [{packet, 4}, {recbuf, 16384}]),
+    %% It reads from the first refusal on, so that there is one.
+    Reader = async(fun() -> receive refused -> ok end,
+                            [begin {ok, Data} = gen_tcp:recv(Peer, 0), erlang:md5(Data) end || _ <- lists:seq(1, 3000)] end),
     ok = gen_tcp:controlling_process(Peer, pid_of(Reader)),
-    {Sent, Refused} = offer(Socket, 1, 3000, [], 0),
+    {Sent, Refused} = offer(Socket, 1, 3000, [], fun() -> pid_of(Reader) ! refused end, 0),
     {Sent, []} = await(Reader),
     true = Refused > 0,
     ok = no_more(Socket).
 
-offer(_Socket, Number, Last, Sent, Refused) when Number > Last ->
+offer(_Socket, Number, Last, Sent, _Tell, Refused) when Number > Last ->
     {lists:reverse(Sent), Refused};
-offer(Socket, Number, Last, Sent, Refused) ->
+offer(Socket, Number, Last, Sent, Tell, Refused) ->
     Data = binary:copy(<<Number:32>>, Number rem 3000),
     case gen_tcp_rs:send(Socket, Data, [nowait]) of
         ok ->
-            offer(Socket, Number + 1, Last, [erlang:md5(Data) | Sent], Refused);
+            offer(Socket, Number + 1, Last, [erlang:md5(Data) | Sent], Tell, Refused);
         {error, {busy, _}} ->
+            Refused > 0 orelse Tell(),
             ok = writable(Socket),
-            offer(Socket, Number, Last, Sent, Refused + 1)
+            offer(Socket, Number, Last, Sent, Tell, Refused + 1)
     end.
 
 %% The end of the socket is a notice too, and the next send says what it was.
