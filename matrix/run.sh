@@ -118,7 +118,7 @@ for release in $releases; do
     flock -n 9 || refuse "another run is at work in $work."
     prepare "$work"
     # 27's suites where Debian has no sources of a newer release.
-    rm -f "$work/project/otherwise"
+    rm -rf "$work/project/otherwise"
     if [ "$what" = conformance ]; then
         for tree in "$directory"/work/trixie/project/_build/conformance/otp-*; do
             [ ! -d "$tree" ] || [ "$release" != sid ] || cp -R "$tree" "$work/project/otherwise"
