@@ -13,7 +13,9 @@ mod iodata;
 mod message;
 mod nif;
 mod observe;
+mod opening;
 mod option_terms;
+mod options;
 mod pollers;
 
 use rustler::{Env, Term};

@@ -1,62 +1,25 @@
-//! The functions of `gen_tcp_rs_nif`, in the order of its stubs. Each decodes, calls the
-//! endpoint, encodes. None blocks, and none holds a scheduler for more than a
+//! The functions of `gen_tcp_rs_nif` that use a socket, end it or hand it over, in the order
+//! of its stubs; `opening`, `options`, `observe` and `carrier` have the others. Each decodes,
+//! calls the endpoint, encodes. None blocks, and none holds a scheduler for more than a
 //! millisecond, but for `stop`, which runs on a dirty one.
 
-use crate::address_terms::{address, address_term, family};
 use crate::atoms;
 use crate::encode::{Delivery, delivery};
 use crate::errors::error;
 use crate::host::{Handle, Socket};
 use crate::iodata::with_pieces;
 use crate::message::{self, Pid, Tag};
-use crate::option_terms::{self, Asked, answer};
-use crate::pollers::{self, APPLICATION, Pollers};
-use net::option::{Calls, Query, Reading};
-use net::{
-    Address, Call, Counter, Counters, Endpoint, Failure, Family, Kind, Sent, Source, Spec, Tuning,
-};
+use crate::options::active_term;
+use crate::pollers::{self, APPLICATION};
+use net::{Call, Failure, Sent, Tuning};
 use proto::Active;
 use rustler::sys::{c_int, enif_consume_timeslice};
 use rustler::{Atom, Binary, Encoder, Env, Error, LocalPid, NifResult, ResourceArc, Term};
-use std::ffi::CString;
 use std::net::Shutdown;
 
 pub(crate) type Ref<'a> = Term<'a>;
 
-/// `{Family, Protocol, Source, Bind, Options}`.
-pub(crate) fn spec(config: Term<'_>, call: Calls) -> NifResult<Spec> {
-    let (family_atom, protocol, source, bind, options): (Term, Atom, Term, Term, Term) =
-        config.decode()?;
-    let source = match source.decode::<(Atom, Term<'_>)>() {
-        Ok((tag, fd)) if tag == atoms::fd() => Source::Fd(fd.decode()?),
-        Ok((tag, path)) if tag == atoms::netns() => {
-            let path = path.decode::<Binary<'_>>()?.as_slice();
-            Source::Namespace(CString::new(path).map_err(|_| Error::BadArg)?)
-        }
-        Ok(_) => return Err(Error::BadArg),
-        Err(_) => Source::New,
-    };
-    let bind = if atoms::none() == bind {
-        None
-    } else {
-        Some(address(bind)?)
-    };
-    Ok(Spec {
-        family: family(family_atom)?,
-        multipath: protocol == atoms::mptcp(),
-        source,
-        bind,
-        options: option_terms::settings(options, call)?,
-    })
-}
-
-/// `{ok, Handle}` of a socket whose owner is watched from now on.
-pub(crate) fn opened<'a>(env: Env<'a>, handle: Handle, owner: Pid, tag: Atom) -> Term<'a> {
-    handle.watch_owner(env, owner);
-    (tag, handle.0).encode(env)
-}
-
-fn done<'a>(env: Env<'a>, result: Result<(), Failure>) -> Term<'a> {
+pub(crate) fn done<'a>(env: Env<'a>, result: Result<(), Failure>) -> Term<'a> {
     match result {
         Ok(()) => atoms::ok().encode(env),
         Err(failure) => error(env, failure),
@@ -69,103 +32,6 @@ fn waited<'a>(env: Env<'a>, call: Call<()>) -> Term<'a> {
         Call::Wait => atoms::wait().encode(env),
         Call::Failed(failure) => error(env, failure),
     }
-}
-
-fn value<'a>(env: Env<'a>, result: Result<impl Encoder, Failure>) -> Term<'a> {
-    match result {
-        Ok(value) => (atoms::ok(), value).encode(env),
-        Err(failure) => error(env, failure),
-    }
-}
-
-#[rustler::nif]
-fn connect<'a>(
-    env: Env<'a>,
-    config: Term<'a>,
-    to: Term<'a>,
-    reference: Ref<'a>,
-) -> NifResult<Term<'a>> {
-    Ok(connect_on(&APPLICATION, env, config, to, reference))
-}
-
-pub(crate) fn connect_on<'a>(
-    pollers: &Pollers,
-    env: Env<'a>,
-    config: Term<'a>,
-    to: Term<'a>,
-    reference: Ref<'a>,
-) -> Term<'a> {
-    let (spec, to) = match (spec(config, Calls::CONNECT), address(to)) {
-        (Ok(spec), Ok(to)) => (spec, to),
-        _ => return atoms::badarg().encode(env),
-    };
-    let owner = Pid::caller(env);
-    let connected = pollers
-        .assign()
-        .and_then(|poller| Endpoint::connect(&poller, owner, &spec, &to, Tag::new(reference)));
-    match connected {
-        Ok((handle, Call::Wait)) => opened(env, handle, owner, atoms::wait()),
-        Ok((handle, _)) => opened(env, handle, owner, atoms::ok()),
-        Err(failure) => error(env, failure),
-    }
-}
-
-#[rustler::nif]
-fn listen<'a>(env: Env<'a>, config: Term<'a>, backlog: i32) -> NifResult<Term<'a>> {
-    Ok(listen_on(&APPLICATION, env, config, backlog))
-}
-
-pub(crate) fn listen_on<'a>(
-    pollers: &Pollers,
-    env: Env<'a>,
-    config: Term<'a>,
-    backlog: i32,
-) -> Term<'a> {
-    let Ok(spec) = spec(config, Calls::LISTEN) else {
-        return atoms::badarg().encode(env);
-    };
-    let owner = Pid::caller(env);
-    let listening = pollers
-        .assign()
-        .and_then(|poller| Endpoint::listen(&poller, owner, &spec, backlog));
-    match listening {
-        Ok(handle) => opened(env, handle, owner, atoms::ok()),
-        Err(failure) => error(env, failure),
-    }
-}
-
-#[rustler::nif]
-fn take_over<'a>(env: Env<'a>, config: Term<'a>) -> NifResult<Term<'a>> {
-    let Ok(spec) = spec(config, Calls::SET) else {
-        return Ok(atoms::badarg().encode(env));
-    };
-    let owner = Pid::caller(env);
-    let taken = APPLICATION
-        .assign()
-        .and_then(|poller| Endpoint::take_over(&poller, owner, &spec));
-    Ok(match taken {
-        Ok(handle) => opened(env, handle, owner, atoms::ok()),
-        Err(failure) => error(env, failure),
-    })
-}
-
-#[rustler::nif]
-fn accept<'a>(
-    env: Env<'a>,
-    listener: ResourceArc<Socket>,
-    reference: Ref<'a>,
-) -> NifResult<Term<'a>> {
-    let pid = Pid::caller(env);
-    let accepted = listener.accept(pid, || Tag::new(reference));
-    charge(env);
-    Ok(match accepted {
-        Call::Done(handle) => opened(env, handle, pid, atoms::ok()),
-        Call::Wait => {
-            Handle(listener).watch_waiter(env, pid);
-            atoms::wait().encode(env)
-        }
-        Call::Failed(failure) => error(env, failure),
-    })
 }
 
 #[rustler::nif]
@@ -380,157 +246,6 @@ fn abandon(env: Env<'_>, socket: ResourceArc<Socket>) -> NifResult<Atom> {
     socket.abandon();
     Handle(socket).unwatch_owner(env);
     Ok(atoms::ok())
-}
-
-#[rustler::nif]
-fn setopts<'a>(env: Env<'a>, socket: &'a Socket, options: Term<'a>) -> NifResult<Term<'a>> {
-    let result = match rearming(options) {
-        Some(active) => socket.activate(active),
-        None => match option_terms::settings(options, Calls::SET) {
-            Ok(settings) => socket.set_options(&settings),
-            Err(_) => return Ok(error(env, Failure::Posix(libc::EINVAL))),
-        },
-    };
-    charge(env);
-    Ok(done(
-        env,
-        result.map_err(|refused| Failure::Posix(refused.errno)),
-    ))
-}
-
-/// The commonest list of all, `[{active, once | true}]`, without the way through the table.
-fn rearming(options: Term<'_>) -> Option<Active> {
-    let (option, rest) = options.list_get_cell().ok()?;
-    if !rest.is_empty_list() {
-        return None;
-    }
-    let (name, mode): (Atom, Atom) = option.decode().ok()?;
-    match mode {
-        _ if name != atoms::active() => None,
-        mode if mode == atoms::once() => Some(Active::Once),
-        mode if mode == rustler::types::atom::true_() => Some(Active::Always),
-        _ => None,
-    }
-}
-
-/// `{ok, [Option]}` or `{error, einval}`.
-#[rustler::nif]
-fn getopts<'a>(env: Env<'a>, socket: &'a Socket, names: Term<'a>) -> NifResult<Term<'a>> {
-    let einval = Failure::Posix(libc::EINVAL);
-    let Ok(queries) = option_terms::queries(names) else {
-        return Ok(error(env, einval));
-    };
-    let (asked, queries): (Vec<Asked<'a>>, Vec<Query>) = queries.into_iter().unzip();
-    let Ok(readings) = socket.get_options(queries) else {
-        return Ok(error(env, einval));
-    };
-    let mut options = Vec::with_capacity(asked.len());
-    for (asked, reading) in asked.iter().zip(readings) {
-        match reading {
-            Reading::Value(value) => options.push(answer(env, asked, &value)),
-            Reading::Omitted | Reading::Stream(_) => {}
-            Reading::Refused => return Ok(error(env, einval)),
-        }
-    }
-    Ok((atoms::ok(), options).encode(env))
-}
-
-/// `{ok, [{Name, Count}]}` or `{error, einval}`.
-#[rustler::nif]
-fn getstat<'a>(env: Env<'a>, socket: &'a Socket, names: Vec<Atom>) -> NifResult<Term<'a>> {
-    let mut wanted = Vec::with_capacity(names.len());
-    for name in names {
-        let known = name
-            .to_term(env)
-            .atom_to_string()
-            .ok()
-            .and_then(|name| Counter::named(&name));
-        match known {
-            Some(counter) => wanted.push((name, counter)),
-            None => return Ok(error(env, Failure::Posix(libc::EINVAL))),
-        }
-    }
-    let Some(counters) = socket.counters() else {
-        return Ok(error(env, Failure::Posix(libc::EINVAL)));
-    };
-    let values: Vec<(Atom, u64)> = wanted
-        .into_iter()
-        .map(|(name, counter)| (name, counters.value(counter)))
-        .collect();
-    Ok((atoms::ok(), values).encode(env))
-}
-
-fn named<'a>(env: Env<'a>, result: Result<Address, Failure>) -> Term<'a> {
-    match result {
-        Ok(address) => (atoms::ok(), address_term(env, &address)).encode(env),
-        Err(failure) => error(env, failure),
-    }
-}
-
-#[rustler::nif]
-fn sockname<'a>(env: Env<'a>, socket: &'a Socket) -> NifResult<Term<'a>> {
-    Ok(named(env, socket.local_address()))
-}
-
-#[rustler::nif]
-fn peername<'a>(env: Env<'a>, socket: &'a Socket) -> NifResult<Term<'a>> {
-    Ok(named(env, socket.peer_address()))
-}
-
-#[rustler::nif]
-fn getfd<'a>(env: Env<'a>, socket: &'a Socket) -> NifResult<Term<'a>> {
-    Ok(value(env, socket.fd()))
-}
-
-/// A map with what `inet:info/1` is made of.
-#[rustler::nif]
-fn info<'a>(env: Env<'a>, socket: &'a Socket) -> NifResult<Term<'a>> {
-    let info = socket.info();
-    let state = match info.kind {
-        Kind::Connecting => atoms::connecting(),
-        Kind::Connected => atoms::connected(),
-        Kind::Listening => atoms::listening(),
-        Kind::Disconnected => atoms::disconnected(),
-        Kind::Draining | Kind::Closed => atoms::closed(),
-    };
-    let family = family_atom(socket.family());
-    let pairs = [
-        (atoms::state(), state.encode(env)),
-        (atoms::owner(), info.owner.local().encode(env)),
-        (atoms::family(), family.encode(env)),
-        (atoms::active(), active_term(env, info.settings.active)),
-        (atoms::counters(), counters_term(env, &info.counters)?),
-        (atoms::num_acceptors(), info.acceptors.encode(env)),
-        (atoms::num_readers(), info.readers.encode(env)),
-        (atoms::num_writers(), info.writers.encode(env)),
-        (atoms::num_queued(), socket.queued().encode(env)),
-    ];
-    Term::map_from_pairs(env, &pairs)
-}
-
-pub(crate) fn family_atom(family: Family) -> Atom {
-    match family {
-        Family::Inet => atoms::inet(),
-        Family::Inet6 => atoms::inet6(),
-        Family::Local => atoms::local(),
-    }
-}
-
-fn counters_term<'a>(env: Env<'a>, counters: &Counters) -> NifResult<Term<'a>> {
-    let mut pairs = Vec::with_capacity(Counter::ALL.len());
-    for (name, counter) in Counter::ALL {
-        pairs.push((Atom::from_str(env, name)?, counters.value(counter)));
-    }
-    Term::map_from_pairs(env, &pairs)
-}
-
-pub(crate) fn active_term<'a>(env: Env<'a>, active: Active) -> Term<'a> {
-    match active {
-        Active::Passive => false.encode(env),
-        Active::Always => true.encode(env),
-        Active::Once => atoms::once().encode(env),
-        Active::Count(count) => count.encode(env),
-    }
 }
 
 /// `{ok, Active}`: passive now; `owner`: it is `to`'s already; `{error, Reason}`.

@@ -4,8 +4,8 @@
 use crate::address_terms::address_term;
 use crate::atoms;
 use crate::host::{REPORT_TO, Socket};
-use crate::nif::{active_term, family_atom};
 use crate::option_terms::packet_term;
+use crate::options::{active_term, family_atom};
 use crate::pollers;
 use net::option::Mode;
 use net::{Address, Kind, Snapshot, Total};
