@@ -12,15 +12,13 @@
 -export([sockname/1, peername/1, port/1, socknames/1, peernames/1, getfd/1]).
 -export([info/1, i/0, i/1, stats/0, time_locks/1, monitor/1, cancel_monitor/1]).
 -export([socket_to_list/1, which_packet_type/1, which_sockets/0]).
--export([connect_address/4, connect_address/5, listen_family/3, fdopen_family/3]).
--export([stop_all/1]).
+-export([stop_all/1, failed/2]).
 
--export_type([socket/0]).
+-export_type([socket/0, failure/0]).
 
 -include_lib("kernel/include/file.hrl").
 
 -type socket() :: {'$inet', ?MODULE, gen_tcp_rs_nif:handle()}.
--type family() :: gen_tcp_rs_opts:family().
 -type failure() :: {error, closed | timeout | badarg | not_owner | system_limit | inet:posix()}.
 
 -define(SOCKET(Handle), {'$inet', ?MODULE, Handle}).
@@ -38,169 +36,20 @@
           {ok, socket()} | failure();
              (SockAddr :: map(), [gen_tcp_rs_opts:connect_option()], timeout()) ->
           {ok, socket()} | failure().
-connect(#{family := Family} = SockAddr, Options, Timeout) when is_list(Options) ->
-    within(Timeout,
-           fun(Timer) ->
-                   Chosen = gen_tcp_rs_opts:family(Options, SockAddr),
-                   connect_sockaddr(Chosen, Family, SockAddr, Timer)
-           end);
-connect(Address, Port, Options) ->
-    connect(Address, Port, Options, infinity).
+connect(AddressOrSockAddr, PortOrOptions, OptionsOrTimeout) ->
+    gen_tcp_rs_open:connect(AddressOrSockAddr, PortOrOptions, OptionsOrTimeout).
 
-%% Tries the addresses of a name one by one, each with a socket of its own, within
-%% one time.
 -spec connect(Address :: term(), Port :: term(), [gen_tcp_rs_opts:connect_option()], timeout()) ->
           {ok, socket()} | failure().
 connect(Address, Port, Options, Timeout) ->
-    within(Timeout,
-           fun(Timer) ->
-                   {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, Address),
-                   Module = family_module(Family),
-                   case Module:getaddrs(Address, Timer) of
-                       {ok, IPs} ->
-                           case Module:getserv(Port) of
-                               {ok, PortNumber} ->
-                                   connect_first(IPs, PortNumber, Family, KeptOptions, Timer,
-                                                 {error, einval});
-                               Error -> Error
-                           end;
-                       Error -> Error
-                   end
-           end).
-
-%% As gen_tcp does: an einval of anything is the caller's fault, and so is an error.
--spec within(timeout(), fun((false | reference()) -> {ok, socket()} | failure())) ->
-          {ok, socket()} | failure().
-within(Timeout, Connect) ->
-    Timer = inet:start_timer(Timeout),
-    try Connect(Timer) of
-        {error, einval} -> exit(badarg);
-        Result -> Result
-    catch
-        error:Reason:Stack -> exit({Reason, Stack})
-    after
-        inet:stop_timer(Timer)
-    end.
-
-%% What is bound says the family of the socket; the address must be one of it.
--spec connect_sockaddr({family(), list()}, family(), map(), false | reference()) ->
-          {ok, socket()} | failure().
-connect_sockaddr({Family, Options}, Family, SockAddr, Timer) ->
-    connect_address(Family, SockAddr, Options, inet:timeout(Timer));
-connect_sockaddr({inet, _Options}, inet6, _SockAddr, _Timer) ->
-    {error, eafnosupport};
-connect_sockaddr(_Chosen, _Family, _SockAddr, _Timer) ->
-    {error, einval}.
-
--spec connect_first([term()], inet:port_number(), family(), list(), false | reference(),
-                    failure()) -> {ok, socket()} | failure().
-connect_first([IP | IPs], Port, Family, Options, Timer, _LastError)
-  when is_integer(Port), Port >= 0, Port =< 65535 ->
-    case connect_address(Family, IP, Port, Options, inet:timeout(Timer)) of
-        {ok, _Socket} = Connected -> Connected;
-        {error, einval} = Error -> Error;
-        {error, timeout} = Error -> Error;
-        {error, _} = Error -> connect_first(IPs, Port, Family, Options, Timer, Error)
-    end;
-connect_first([], _Port, _Family, _Options, _Timer, LastError) ->
-    LastError.
-
-%% One address, without a lookup.
--spec connect_address(family(), Address :: term(), inet:port_number(), list(), timeout()) ->
-          {ok, socket()} | failure().
-connect_address(Family, Address, Port, Options, Timeout) ->
-    case gen_tcp_rs_opts:connect(Family, Options) of
-        {ok, Config} ->
-            case gen_tcp_rs_opts:sockaddr(Family, Address, Port) of
-                badarg -> {error, einval};
-                SockAddr -> connect_socket(Config, SockAddr, Timeout)
-            end;
-        badarg -> exit(badarg)
-    end.
-
--spec connect_address(family(), SockAddr :: map(), list(), timeout()) ->
-          {ok, socket()} | failure().
-connect_address(Family, SockAddr, Options, Timeout) ->
-    connect_address(Family, SockAddr, 0, Options, Timeout).
-
--spec connect_socket(gen_tcp_rs_opts:config(), gen_tcp_rs_opts:sockaddr(), timeout()) ->
-          {ok, socket()} | failure().
-connect_socket(Config, SockAddr, Timeout) ->
-    Ref = make_ref(),
-    case gen_tcp_rs_nif:connect(Config, SockAddr, Ref) of
-        {ok, Handle} ->
-            {ok, ?SOCKET(Handle)};
-        {wait, Handle} ->
-            receive
-                {Ref, ok} -> {ok, ?SOCKET(Handle)};
-                {Ref, Error} -> Error
-            after at_most(Timeout) ->
-                    case gen_tcp_rs_nif:cancel(Handle, Ref) of
-                        true ->
-                            ok = gen_tcp_rs_nif:abandon(Handle),
-                            {error, timeout};
-                        false ->
-                            receive
-                                {Ref, ok} -> {ok, ?SOCKET(Handle)};
-                                {Ref, Error} -> Error
-                            end
-                    end
-            end;
-        badarg ->
-            exit(badarg);
-        Error ->
-            failed(connect, Error)
-    end.
+    gen_tcp_rs_open:connect(Address, Port, Options, Timeout).
 
 -spec listen(Port :: term(), [gen_tcp_rs_opts:listen_option()]) -> {ok, socket()} | failure().
-listen(Port, Options) ->
-    {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, any),
-    case (family_module(Family)):getserv(Port) of
-        {ok, PortNumber} -> listen_family(Family, PortNumber, KeptOptions);
-        {error, einval} -> exit(badarg);
-        Error -> Error
-    end.
+listen(Port, Options) -> gen_tcp_rs_open:listen(Port, Options).
 
--spec listen_family(family(), inet:port_number(), list()) -> {ok, socket()} | failure().
-listen_family(Family, Port, Options) ->
-    case gen_tcp_rs_opts:listen(Family, Port, Options) of
-        {ok, Config, Backlog} -> opened(gen_tcp_rs_nif:listen(Config, Backlog));
-        {error, einval} = Error -> Error;
-        badarg -> exit(badarg)
-    end.
-
--spec fdopen(Fd :: non_neg_integer(), [gen_tcp_rs_opts:option() | gen_tcp_rs_opts:family()]) -> {ok, socket()} | failure().
-fdopen(Fd, Options) ->
-    {Family, KeptOptions} = gen_tcp_rs_opts:family(Options, any),
-    fdopen_family(Family, Fd, KeptOptions).
-
--spec fdopen_family(family(), Fd :: non_neg_integer(), Options :: list()) ->
+-spec fdopen(Fd :: non_neg_integer(), [gen_tcp_rs_opts:option() | gen_tcp_rs_opts:family()]) ->
           {ok, socket()} | failure().
-fdopen_family(Family, Fd, Options) ->
-    {ok, Config} = gen_tcp_rs_opts:fdopen(Family, Fd, Options),
-    case gen_tcp_rs_nif:take_over(Config) of
-        badarg -> {error, einval};
-        Result -> opened(Result)
-    end.
-
--spec opened({ok, gen_tcp_rs_nif:handle()} | badarg | failure()) -> {ok, socket()} | failure().
-opened({ok, Handle}) -> {ok, ?SOCKET(Handle)};
-opened(badarg) -> exit(badarg);
-opened(Error) -> failed(listen, Error).
-
--spec failed(accept | connect | listen, failure()) -> failure().
-failed(Call, {error, Reason} = Error) ->
-    %% Where the application has not started the module may not be loaded, and without a
-    %% file descriptor it can't be: then there is nobody to tell.
-    _ = erlang:function_exported(gen_tcp_rs_event, opening_failed, 2)
-        andalso gen_tcp_rs_event:opening_failed(Call, Reason),
-    Error.
-
-%% OTP's own module of a family looks names and services up.
--spec family_module(family()) -> module().
-family_module(inet) -> inet_tcp;
-family_module(inet6) -> inet6_tcp;
-family_module(local) -> local_tcp.
+fdopen(Fd, Options) -> gen_tcp_rs_open:fdopen(Fd, Options).
 
 -spec accept(socket()) -> {ok, socket()} | failure().
 accept(Socket) -> accept(Socket, infinity).
@@ -235,6 +84,15 @@ accept_until(Handle, Deadline) ->
         Error ->
             failed(accept, Error)
     end.
+
+%% An error of the system's that the operator may have to know of.
+-spec failed(accept | connect | listen, failure()) -> failure().
+failed(Call, {error, Reason} = Error) ->
+    %% Where the application has not started the module may not be loaded, and without a
+    %% file descriptor it can't be: then there is nobody to tell.
+    _ = erlang:function_exported(gen_tcp_rs_event, opening_failed, 2)
+        andalso gen_tcp_rs_event:opening_failed(Call, Reason),
+    Error.
 
 %%% The data
 
@@ -561,48 +419,8 @@ one_name(Error) -> Error.
 -spec getfd(socket()) -> {ok, non_neg_integer()} | failure().
 getfd(?SOCKET(Handle)) -> gen_tcp_rs_nif:getfd(Handle).
 
-%% The keys of both of OTP's backends, as far as there is something to say, and the
-%% addresses, mode, packet, idle time and rtt.
 -spec info(socket()) -> map().
-info(?SOCKET(Handle) = Socket) ->
-    #{state := State, num_acceptors := Acceptors, num_readers := Readers,
-      num_writers := Writers, family := Family} = Info = gen_tcp_rs_nif:info(Handle),
-    Busy = [accepting || Acceptors > 0] ++ [reading || Readers > 0],
-    case State of
-        closed ->
-            #{states => [closed], rstates => [closed], wstates => [closed]};
-        _ ->
-            States = states(State),
-            Known = maps:with([owner, active, counters, num_acceptors, num_readers, num_writers],
-                              Info),
-            maps:merge(
-              maps:merge(Known, gen_tcp_rs_observe:details(Socket)),
-              #{states => States ++ Busy,
-                rstates => rstates(State) ++ Busy,
-                wstates => wstates(State) ++ [writing || Writers > 0],
-                domain => Family, type => stream, protocol => protocol(Family),
-                output => maps:get(num_queued, Info)})
-    end.
-
--spec states(atom()) -> [atom()].
-states(connecting) -> [connecting, open];
-states(connected) -> [connected, open];
-states(listening) -> [listen, open];
-states(disconnected) -> [].
-
--spec rstates(atom()) -> [atom()].
-rstates(listening) -> [bound, listening];
-rstates(connected) -> [connected];
-rstates(connecting) -> [connecting];
-rstates(disconnected) -> [closed].
-
--spec wstates(atom()) -> [atom()].
-wstates(listening) -> [];
-wstates(State) -> rstates(State).
-
--spec protocol(family()) -> ip | tcp.
-protocol(local) -> ip;
-protocol(_Family) -> tcp.
+info(Socket) -> gen_tcp_rs_observe:info(Socket).
 
 %% Prints a table of all sockets, sorted by a column.
 -spec i() -> ok.

@@ -1,7 +1,7 @@
 %% The functions of the native library. A handle is a reference to one socket, a
 %% Ref one that the caller made for this call: where a function answers `wait`,
 %% exactly one message {Ref, Answer} comes, unless cancel/2 takes the wait back.
-%% What each does is written at its native side, native/nif/src/nif.rs.
+%% What each does is written at its native side, in native/nif/src.
 -module(gen_tcp_rs_nif).
 
 -export([connect/3, listen/2, take_over/1, accept/2]).

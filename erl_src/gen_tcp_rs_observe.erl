@@ -1,9 +1,9 @@
 %% What the sockets and the library do, for people and for programs. Everything is
 %% read from memory and from the kernel; no process is asked, so that a node in
-%% trouble can be looked at. gen_tcp_rs:i/0,1, stats/0 and gen_tcp_rs_top show it.
+%% trouble can be looked at. gen_tcp_rs:info/1, i/0,1, stats/0 and gen_tcp_rs_top show it.
 -module(gen_tcp_rs_observe).
 
--export([rows/0, rows/1, i/1, stats/0, details/1]).
+-export([rows/0, rows/1, i/1, stats/0, info/1]).
 -export([sorted/2, columns/0, table/2]).
 
 -export_type([row/0, column/0, stats/0]).
@@ -45,6 +45,49 @@ rows(Sockets) ->
 -spec row(gen_tcp_rs:socket()) -> row().
 row({'$inet', gen_tcp_rs, Handle} = Socket) ->
     (gen_tcp_rs_nif:snapshot(Handle))#{socket => Socket}.
+
+%% The keys of both of OTP's backends, as far as there is something to say, and the
+%% addresses, mode, packet, idle time and rtt.
+-spec info(gen_tcp_rs:socket()) -> map().
+info({'$inet', gen_tcp_rs, Handle} = Socket) ->
+    #{state := State, num_acceptors := Acceptors, num_readers := Readers,
+      num_writers := Writers, family := Family} = Info = gen_tcp_rs_nif:info(Handle),
+    Busy = [accepting || Acceptors > 0] ++ [reading || Readers > 0],
+    case State of
+        closed ->
+            #{states => [closed], rstates => [closed], wstates => [closed]};
+        _ ->
+            States = states(State),
+            Known = maps:with([owner, active, counters, num_acceptors, num_readers, num_writers],
+                              Info),
+            maps:merge(
+              maps:merge(Known, details(Socket)),
+              #{states => States ++ Busy,
+                rstates => rstates(State) ++ Busy,
+                wstates => wstates(State) ++ [writing || Writers > 0],
+                domain => Family, type => stream, protocol => protocol(Family),
+                output => maps:get(num_queued, Info)})
+    end.
+
+-spec states(atom()) -> [atom()].
+states(connecting) -> [connecting, open];
+states(connected) -> [connected, open];
+states(listening) -> [listen, open];
+states(disconnected) -> [].
+
+-spec rstates(atom()) -> [atom()].
+rstates(listening) -> [bound, listening];
+rstates(connected) -> [connected];
+rstates(connecting) -> [connecting];
+rstates(disconnected) -> [closed].
+
+-spec wstates(atom()) -> [atom()].
+wstates(listening) -> [];
+wstates(State) -> rstates(State).
+
+-spec protocol(inet | inet6 | local) -> ip | tcp.
+protocol(local) -> ip;
+protocol(_Family) -> tcp.
 
 %% What info/1 has beyond OTP's keys.
 -spec details(gen_tcp_rs:socket()) -> map().

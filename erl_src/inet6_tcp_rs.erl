@@ -52,20 +52,20 @@ getaddrs(Address, Timer) -> inet:getaddrs_tm(Address, inet6, Timer).
           {ok, inet:socket()} | {error, term()};
              (map(), list(), timeout()) -> {ok, inet:socket()} | {error, term()}.
 connect(SockAddr, Options, Timeout) when is_map(SockAddr), is_list(Options) ->
-    gen_tcp_rs:connect_address(inet6, SockAddr, Options, Timeout);
+    gen_tcp_rs_open:connect_address(inet6, SockAddr, Options, Timeout);
 connect(Address, Port, Options) when is_list(Options) ->
     connect(Address, Port, Options, infinity).
 
 -spec connect(inet:ip_address(), inet:port_number(), list(), timeout()) ->
           {ok, inet:socket()} | {error, term()}.
 connect(Address, Port, Options, Timeout) when ?IS_PORT_NUMBER(Port) ->
-    gen_tcp_rs:connect_address(inet6, Address, Port, Options, Timeout).
+    gen_tcp_rs_open:connect_address(inet6, Address, Port, Options, Timeout).
 
 -spec listen(inet:port_number(), list()) -> {ok, inet:socket()} | {error, term()}.
-listen(Port, Options) -> gen_tcp_rs:listen_family(inet6, Port, Options).
+listen(Port, Options) -> gen_tcp_rs_open:listen_family(inet6, Port, Options).
 
 -spec fdopen(non_neg_integer(), list()) -> {ok, inet:socket()} | {error, term()}.
-fdopen(Fd, Options) -> gen_tcp_rs:fdopen_family(inet6, Fd, Options).
+fdopen(Fd, Options) -> gen_tcp_rs_open:fdopen_family(inet6, Fd, Options).
 
 %%% Using them
 

@@ -55,7 +55,7 @@ getaddrs(Address, Timer) -> inet:getaddrs_tm(Address, family_of(Address), Timer)
           {ok, inet:socket()} | {error, term()};
              (map(), list(), timeout()) -> {ok, inet:socket()} | {error, term()}.
 connect(#{family := Family} = SockAddr, Options, Timeout) when is_list(Options) ->
-    gen_tcp_rs:connect_address(family_of_sockaddr(Family), SockAddr, Options, Timeout);
+    gen_tcp_rs_open:connect_address(family_of_sockaddr(Family), SockAddr, Options, Timeout);
 connect(Address, Port, Options) when is_list(Options) ->
     connect(Address, Port, Options, infinity).
 
@@ -64,7 +64,7 @@ connect(Address, Port, Options) when is_list(Options) ->
 connect(Address, Port, Options, Timeout) when ?IS_PORT_NUMBER(Port) ->
     Family = family_of(Address),
     case gen_tcp_rs_backend:serves_caller() of
-        true -> gen_tcp_rs:connect_address(Family, Address, Port, Options, Timeout);
+        true -> gen_tcp_rs_open:connect_address(Family, Address, Port, Options, Timeout);
         false -> (stock_module(Family)):connect(Address, Port, Options, Timeout)
     end.
 
@@ -73,12 +73,12 @@ connect(Address, Port, Options, Timeout) when ?IS_PORT_NUMBER(Port) ->
 listen(Port, Options) ->
     Family = family_of(bound_address(Options)),
     case gen_tcp_rs_backend:serves_caller() of
-        true -> gen_tcp_rs:listen_family(Family, Port, Options);
+        true -> gen_tcp_rs_open:listen_family(Family, Port, Options);
         false -> (stock_module(Family)):listen(Port, Options)
     end.
 
 -spec fdopen(non_neg_integer(), list()) -> {ok, inet:socket()} | {error, term()}.
-fdopen(Fd, Options) -> gen_tcp_rs:fdopen_family(inet, Fd, Options).
+fdopen(Fd, Options) -> gen_tcp_rs_open:fdopen_family(inet, Fd, Options).
 
 %%% Using them
 

@@ -42,13 +42,13 @@ connect(Address, Port, Options) -> connect(Address, Port, Options, infinity).
 -spec connect(inet:local_address(), 0, list(), timeout()) ->
           {ok, inet:socket()} | {error, term()}.
 connect({local, _Path} = Address, 0, Options, Timeout) ->
-    gen_tcp_rs:connect_address(local, Address, 0, Options, Timeout).
+    gen_tcp_rs_open:connect_address(local, Address, 0, Options, Timeout).
 
 -spec listen(0, list()) -> {ok, inet:socket()} | {error, term()}.
-listen(0, Options) -> gen_tcp_rs:listen_family(local, 0, Options).
+listen(0, Options) -> gen_tcp_rs_open:listen_family(local, 0, Options).
 
 -spec fdopen(non_neg_integer(), list()) -> {ok, inet:socket()} | {error, term()}.
-fdopen(Fd, Options) -> gen_tcp_rs:fdopen_family(local, Fd, Options).
+fdopen(Fd, Options) -> gen_tcp_rs_open:fdopen_family(local, Fd, Options).
 
 %%% Using them
 
