@@ -2,8 +2,8 @@
 %% (gen_tcp_rs_backend), its stop takes the node back to where it was.
 %%
 %% It is its own supervisor. The sockets live in the native library and the pollers
-%% start with the first socket; what lives here only tells why their owners exited, and
-%% the operator what goes wrong.
+%% start with the first socket; what lives here only tells why their owners exited and
+%% whether they read, and the operator what goes wrong.
 -module(gen_tcp_rs_app).
 
 -behaviour(application).
@@ -34,7 +34,7 @@ stop(_State) ->
 init([]) ->
     {ok, {#{intensity => 10, period => 1},
           [#{id => Module, start => {Module, start_link, []}}
-           || Module <- [gen_tcp_rs_event, gen_tcp_rs_monitors]]}}.
+           || Module <- [gen_tcp_rs_event, gen_tcp_rs_monitors, gen_tcp_rs_mailboxes]]}}.
 
 -spec start_supervisor() -> {ok, pid()} | {error, term()}.
 start_supervisor() ->

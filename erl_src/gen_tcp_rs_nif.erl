@@ -13,6 +13,7 @@
 -export([monitored_owner/1, promise_report/2, report/3]).
 -export([sockets/0, await_all_closed/1, tune/4, stop/0]).
 -export([send_now/2, snapshot/1, totals/0, time_locks/1, report_to/1]).
+-export([mailboxes_to/1, paused/1, resume/2]).
 -export([connect_node/3, listen_node/2, node_sockets/0, recv_frames/3, send_frames/2]).
 
 -export_type([handle/0, active/0]).
@@ -28,6 +29,7 @@
        monitored_owner/1, promise_report/2, report/3,
        sockets/0, await_all_closed/1, tune/4, stop/0,
        send_now/2, snapshot/1, totals/0, time_locks/1, report_to/1,
+       mailboxes_to/1, paused/1, resume/2,
        connect_node/3, listen_node/2, node_sockets/0, recv_frames/3, send_frames/2]).
 
 -type handle() :: reference().
@@ -205,6 +207,18 @@ report_to(_Pid) -> erlang:nif_error(not_loaded).
 
 -spec time_locks(boolean()) -> ok.
 time_locks(_On) -> erlang:nif_error(not_loaded).
+
+%% {paused, Handle} goes to this process as long as it lives: the socket waits until resume/2
+%% says that there is room in its owner's mailbox.
+-spec mailboxes_to(pid()) -> ok.
+mailboxes_to(_Pid) -> erlang:nif_error(not_loaded).
+
+%% Room: the most messages in the owner's mailbox with which to resume.
+-spec paused(handle()) -> {Owner :: pid(), Room :: non_neg_integer(), Pause :: byte()} | false.
+paused(_Handle) -> erlang:nif_error(not_loaded).
+
+-spec resume(handle(), Pause :: byte()) -> ok.
+resume(_Handle, _Pause) -> erlang:nif_error(not_loaded).
 
 %%% The sockets of the node's distribution, which a stop of the application leaves alone
 

@@ -62,6 +62,7 @@
                          {linger, {boolean(), integer()}} |
                          {low_msgq_watermark, integer()} |
                          {low_watermark, integer()} |
+                         {max_mailbox, infinity | pos_integer()} |
                          {max_queue, max_queue()} |
                          {mode, list | binary} |
                          {nodelay, boolean()} |
@@ -98,8 +99,8 @@
         delay_send | deliver | dontroute | exclusiveaddruse | exit_on_close | fastopen | fd |
         header | high_msgq_watermark | high_watermark | incoming_cpu | ipv6_v6only |
         keepalive | keepcnt | keepidle | keepintvl | linger | low_msgq_watermark |
-        low_watermark | max_queue | mode | netns | nodelay | nopush | notsent_lowat | packet |
-        packet_size | pktoptions | priority | queue | quickack | read_ahead | recbuf |
+        low_watermark | max_mailbox | max_queue | mode | netns | nodelay | nopush |
+        notsent_lowat | packet | packet_size | pktoptions | priority | queue | quickack | read_ahead | recbuf |
         recvtclass | recvtos | recvttl | reuseaddr | reuseport | reuseport_lb |
         send_timeout | send_timeout_close | show_econnreset | sndbuf | tclass | tcp_info |
         tos | ttl | user_timeout |

@@ -4,7 +4,7 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
 -export([set_and_read/1, inherited/1, refused_with_the_kernels_error/1, wrong_types/1, not_of_a_local_socket/1,
          read_only/1, unknown_to_the_driver/1]).
--export([max_queue/1, tcp_info_of_a_connection/1, tcp_info_tells_the_state/1, queue/1, descriptor/1, defer_accept/1, fast_open/1, congestion_of_the_kernel/1]).
+-export([max_mailbox/1, max_queue/1, tcp_info_of_a_connection/1, tcp_info_tells_the_state/1, queue/1, descriptor/1, defer_accept/1, fast_open/1, congestion_of_the_kernel/1]).
 
 -import(options_walk, [driver/0, rs/1]).
 
@@ -15,7 +15,7 @@ suite() ->
 
 all() ->
     [set_and_read, inherited, refused_with_the_kernels_error, wrong_types, not_of_a_local_socket, read_only, unknown_to_the_driver,
-     max_queue, tcp_info_of_a_connection, tcp_info_tells_the_state, queue, descriptor, defer_accept, fast_open, congestion_of_the_kernel].
+     max_mailbox, max_queue, tcp_info_of_a_connection, tcp_info_tells_the_state, queue, descriptor, defer_accept, fast_open, congestion_of_the_kernel].
 
 init_per_suite(Config) ->
     ok = rs_test:start(rs),
@@ -136,7 +136,21 @@ read_only(_Config) ->
 unknown_to_the_driver(_Config) ->
     {Socket, _} = rs_test:client(driver(), []),
     [{Name, {error, einval}} = {Name, inet:getopts(Socket, [Name])}
-     || Name <- [busy_poll, congestion, defer_accept, fastopen, fd, incoming_cpu, max_queue, notsent_lowat, queue, quickack, tcp_info]],
+     || Name <- [busy_poll, congestion, defer_accept, fastopen, fd, incoming_cpu, max_mailbox, max_queue, notsent_lowat, queue, quickack, tcp_info]],
+    ok.
+
+%% The limit of the mailbox reads back, in every call and inherited; a wrong value is refused.
+max_mailbox(_Config) ->
+    options_walk:with(rs(inet), fun(Driver) ->
+        [begin
+             Answer = options_walk:call(Call, {rs(inet), Driver}, {[{max_mailbox, Value}], [max_mailbox]}),
+             {_, true} = {{Call, Answer}, lists:member(Answer, [{ok, {ok, {ok, [{max_mailbox, Value}]}}, []}, {ok, {ok, [{max_mailbox, Value}]}, []}])}
+         end || Value <- [infinity, 1, 1000, 16#ffffffff], Call <- [setopts, connect, listen, accept]],
+        [begin
+             {ok, {{error, einval}, []}, []} = options_walk:call(setopts, {rs(inet), Driver}, {[{max_mailbox, Bad}], []}),
+             [{{raised, exit, badarg}, []} = options_walk:call(Call, {rs(inet), Driver}, {[{max_mailbox, Bad}], []}) || Call <- [connect, listen]]
+         end || Bad <- [0, -1, 16#100000000, 1 bsl 70, foo, 1.0, {1000, close}, []]]
+    end),
     ok.
 
 %% The limit of the queue reads back with its policy, in every call and inherited; a wrong value is refused.

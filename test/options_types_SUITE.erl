@@ -40,7 +40,7 @@ every_row_is_documented(Config) ->
 %% Every row is tried by the walk over the options, or is beyond OTP's own.
 every_row_is_walked(Config) ->
     Walked = [Name || {Name, _, _} <- options_walk_table:settable()] ++ [Name || {Name, _} <- options_walk_table:opening(inet)],
-    Beyond = [busy_poll, congestion, defer_accept, fastopen, incoming_cpu, max_queue, notsent_lowat, queue, quickack, tcp_info],
+    Beyond = [busy_poll, congestion, defer_accept, fastopen, incoming_cpu, max_mailbox, max_queue, notsent_lowat, queue, quickack, tcp_info],
     [] = [Name || {Name, _} <- proplists:get_value(rows, Config), not lists:member(Name, Walked ++ Beyond)],
     ok.
 

@@ -104,6 +104,12 @@ pub trait Host: Default + Sized + Send + Sync + 'static {
     /// Tells a monitoring process that the socket is gone, and why (`None`: normally).
     fn down(&self, pid: Self::Pid, monitor: Self::Tag, reason: Option<Failure>);
 
+    /// Whether somebody can look into mailboxes: else no owner has too many messages.
+    fn sees_mailboxes() -> bool;
+
+    /// The socket has paused: whoever sees mailboxes is to look at the owner's, and resume it.
+    fn look_at_mailbox(&self);
+
     /// Tells a process that has promised to report why the owner exits that nobody wants to
     /// know it any more.
     fn release_reporter(&self, reporter: Self::Pid);

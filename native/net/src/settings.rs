@@ -56,6 +56,8 @@ pub struct Limits {
     pub send_timeout: Option<u32>,
     /// `max_queue`: the most bytes that may be queued for sending; None is `infinity`.
     pub max_queue: Option<MaxQueue>,
+    /// `max_mailbox`: messages in the owner's mailbox, from 1; None is `infinity`.
+    pub max_mailbox: Option<u32>,
     /// `linger` as it was set: `Some(seconds)` if it is on. `close` waits by it; the kernel has
     /// its own copy.
     pub linger: Option<u32>,
@@ -148,6 +150,7 @@ static DEFAULT_LIMITS: LazyLock<Arc<Limits>> = LazyLock::new(|| {
         low_msgq_watermark: 4096,
         send_timeout: None,
         max_queue: None,
+        max_mailbox: None,
         linger: None,
         netns: None,
     })
@@ -239,6 +242,9 @@ impl Settings {
             (Field::MaxQueue, Value::MaxQueue(limit)) => {
                 self.change(|limits| limits.max_queue = *limit);
             }
+            (Field::MaxMailbox, Value::MaxMailbox(limit)) => {
+                self.change(|limits| limits.max_mailbox = *limit);
+            }
             (Field::SendTimeout, Value::Time(time)) => {
                 self.change(|limits| limits.send_timeout = *time);
             }
@@ -265,6 +271,7 @@ impl Settings {
             Field::LineDelimiter => Value::Int(self.framing.delimiter.into()),
             Field::LowMsgqWatermark => Value::Int(self.low_msgq_watermark.min(MSGQ_MAX).into()),
             Field::LowWatermark => Value::Int(self.low_watermark.into()),
+            Field::MaxMailbox => Value::MaxMailbox(self.max_mailbox),
             Field::MaxQueue => Value::MaxQueue(self.max_queue),
             Field::Mode => Value::Mode(self.mode),
             Field::Netns => Value::Bytes(self.netns.as_deref()?.to_vec()),

@@ -15,6 +15,7 @@
 
 use crate::endpoint::{Common, Context, End, Waiter};
 use crate::host::{Event, Failure, Form, Host, Info, Kind, Reply};
+use crate::mailbox::{Gauge, pause_at};
 use crate::seldom::{Seldom, Vacant};
 use crate::settings::Settings;
 use crate::spin;
@@ -128,6 +129,7 @@ pub(crate) struct Stream<H: Host> {
     pub(crate) writer: Writer<H::Kept>,
     pub(crate) receiver: Option<Receiver<H>>,
     pub(crate) waiting: Seldom<Waiting<H>>,
+    pub(crate) gauge: Gauge,
     /// `tcp_closed` is sent once in the life of a socket.
     told_closed: bool,
 }
@@ -225,6 +227,7 @@ impl<H: Host> Stream<H> {
             writer: Writer::default(),
             receiver: None,
             waiting: Seldom::NONE,
+            gauge: Gauge::default(),
             told_closed: false,
         }
     }
@@ -253,11 +256,15 @@ impl<H: Host> Stream<H> {
     }
 
     pub(crate) fn interest(&self, settings: &Settings) -> Interest {
-        let awaited = !settings.active.is_passive()
-            || self
+        let awaited = match settings.active {
+            // Not even for a recv that waits since the socket was passive.
+            Active::Always => !self.gauge.paused,
+            Active::Once | Active::Count(_) => true,
+            Active::Passive => self
                 .receiver
                 .as_ref()
-                .is_some_and(|receiver| receiver.tag.is_some());
+                .is_some_and(|receiver| receiver.tag.is_some()),
+        };
         let write = !self.writer.is_empty()
             || self
                 .waiting
@@ -298,7 +305,9 @@ impl<H: Host> Stream<H> {
         context.common.scores.count(spin::now());
         if ready.read {
             if !context.common.settings.active.is_passive() {
-                self.deliver(context, reads);
+                if !self.gauge.paused {
+                    self.deliver(context, reads);
+                }
             } else if let Some(receiver) = &mut self.receiver
                 && let Some(tag) = receiver.tag.take()
                 && !H::reply(receiver.pid, tag, Reply::Ready)
@@ -314,11 +323,13 @@ impl<H: Host> Stream<H> {
     /// The settings are new: `active` may want what is there.
     pub(crate) fn settings_changed(&mut self, context: &mut Context<'_, H>) {
         let active = context.common.settings.active;
+        self.tidy_gauge(&context.common.settings);
         if active.is_passive() {
             self.call_for_held();
             return;
         }
         match &self.link {
+            Link::Open(_) if self.gauge.paused => {}
             Link::Open(_) => {
                 // What the kernel has is delivered in the call, too, but for `true`, which
                 // is most often set when nothing is there yet.
@@ -353,6 +364,13 @@ impl<H: Host> Stream<H> {
     /// Delivers to the owner while it is active and there is something, after at most
     /// `reads` reads.
     pub(crate) fn deliver(&mut self, context: &mut Context<'_, H>, reads: u32) {
+        let common = &*context.common;
+        let pause_at = pause_at::<H>(&common.settings, common.counters.received.count);
+        self.deliver_until(context, reads, pause_at);
+    }
+
+    /// The same, but pauses at this count of deliveries.
+    fn deliver_until(&mut self, context: &mut Context<'_, H>, reads: u32, pause_at: u64) {
         let Link::Open(socket) = &self.link else {
             return;
         };
@@ -390,7 +408,7 @@ impl<H: Host> Stream<H> {
                     if active.delivered() {
                         host.deliver(*owner, form, framing, Event::Passive);
                     }
-                    if active.is_passive() {
+                    if active.is_passive() || counters.received.count >= pause_at {
                         Next::Stop
                     } else {
                         Next::More
@@ -402,6 +420,7 @@ impl<H: Host> Stream<H> {
             self.writer.break_burst();
         }
         match pause {
+            Pause::Satisfied if !active.is_passive() => self.pause(host),
             Pause::Satisfied => self.call_for_held(),
             Pause::Drained | Pause::Budget => {}
             Pause::End => self.end_actively(context, &Ended::Regularly),
@@ -470,7 +489,7 @@ impl<H: Host> Stream<H> {
         let shown = reset.then_some(failure);
         if !settings.active.is_passive() && self.is_open() {
             // What the peer sent before it went belongs to the owner.
-            self.deliver(context, READS_OF_A_CALL);
+            self.deliver_until(context, READS_OF_A_CALL, u64::MAX);
         }
         let told_senders = self.drop_output(Some(failure));
         let active = !context.common.settings.active.is_passive();

@@ -35,6 +35,8 @@ pub enum Total {
     SendsQueued,
     /// Sends that were refused, because too much was queued.
     SendsRefused,
+    /// Times that a socket waited for its owner to read.
+    Pauses,
     /// Times that what was spun for came.
     SpinsHit,
     /// Times that it did not.
@@ -43,7 +45,7 @@ pub enum Total {
 
 impl Total {
     /// Every counter with its name.
-    pub const ALL: [(&'static str, Total); 14] = [
+    pub const ALL: [(&'static str, Total); 15] = [
         ("opened", Total::Opened),
         ("wakeups", Total::Wakeups),
         ("events", Total::Events),
@@ -56,6 +58,7 @@ impl Total {
         ("sends_coalesced", Total::SendsCoalesced),
         ("sends_queued", Total::SendsQueued),
         ("sends_refused", Total::SendsRefused),
+        ("pauses", Total::Pauses),
         ("spins_hit", Total::SpinsHit),
         ("spins_missed", Total::SpinsMissed),
     ];

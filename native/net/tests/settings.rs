@@ -32,6 +32,7 @@ fn samples() -> Vec<(Field, Option<Value>, Value, bool)> {
         (Field::LineDelimiter, int(10), Value::Int(59), false),
         (Field::LowMsgqWatermark, int(4096), Value::Int(77), true),
         (Field::LowWatermark, int(4096), Value::Int(78), true),
+        (Field::MaxMailbox, Some(Value::MaxMailbox(None)), Value::MaxMailbox(Some(5)), true),
         (Field::MaxQueue, Some(Value::MaxQueue(None)), Value::MaxQueue(Some(MaxQueue { bytes: 5, overflow: Overflow::Close })), true),
         (Field::Mode, Some(Value::Mode(Mode::List)), Value::Mode(Mode::Binary), true),
         (Field::Netns, None, Value::Bytes(b"/run/netns/a".into()), false),

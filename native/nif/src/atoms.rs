@@ -78,6 +78,7 @@ rustler::atoms! {
     rtt,
     idle,
     backlog,
+    paused,
     pollers,
     sockets,
     longest_lock,

@@ -103,6 +103,9 @@ impl Handle {
 /// The process that is told what no socket can tell.
 pub(crate) static REPORT_TO: Mutex<Option<Pid>> = Mutex::new(None);
 
+/// The process that looks at mailboxes.
+pub(crate) static MAILBOXES: Mutex<Option<Pid>> = Mutex::new(None);
+
 /// What the VM knows of one socket.
 #[derive(Default)]
 pub(crate) struct Beam {
@@ -277,6 +280,19 @@ impl Host for Beam {
         let why = failure.map_or(atoms::normal(), reason);
         self.send_down(pid, monitor, |_| why.as_c_arg());
     }
+
+    fn sees_mailboxes() -> bool {
+        MAILBOXES.lock().is_some_and(Pid::is_alive)
+    }
+
+    /// `{paused, Handle}`.
+    fn look_at_mailbox(&self) {
+        let Some(to) = *MAILBOXES.lock() else { return };
+        message::send(to, |env| {
+            tuple(env, &[atoms::paused().as_c_arg(), self.handle_term(env)])
+        });
+    }
+
     /// `{unmonitored, Handle}`.
     fn release_reporter(&self, reporter: Pid) {
         message::send(reporter, |env| {

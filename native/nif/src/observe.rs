@@ -3,12 +3,12 @@
 
 use crate::address_terms::address_term;
 use crate::atoms;
-use crate::host::{REPORT_TO, Socket};
+use crate::host::{MAILBOXES, REPORT_TO, Socket};
 use crate::option_terms::packet_term;
 use crate::options::{active_term, family_atom};
 use crate::pollers;
 use net::option::Mode;
-use net::{Address, Kind, Snapshot, Total};
+use net::{Address, Kind, Paused, Snapshot, Total};
 use rustler::{Atom, Encoder, Env, LocalPid, NifResult, Term};
 
 fn state(kind: Kind) -> Atom {
@@ -126,5 +126,30 @@ fn time_locks(on: bool) -> NifResult<Atom> {
 #[rustler::nif]
 fn report_to(to: LocalPid) -> NifResult<Atom> {
     *REPORT_TO.lock() = Some(to.into());
+    Ok(atoms::ok())
+}
+
+#[rustler::nif]
+fn mailboxes_to(to: LocalPid) -> NifResult<Atom> {
+    *MAILBOXES.lock() = Some(to.into());
+    Ok(atoms::ok())
+}
+
+/// `{Owner, Room, Number}`, or `false`.
+#[rustler::nif]
+fn paused<'a>(env: Env<'a>, socket: &'a Socket) -> NifResult<Term<'a>> {
+    Ok(match socket.paused() {
+        Some(Paused {
+            owner,
+            room,
+            number,
+        }) => (owner.local(), room, number).encode(env),
+        None => false.encode(env),
+    })
+}
+
+#[rustler::nif]
+fn resume(socket: &Socket, number: u8) -> NifResult<Atom> {
+    socket.resume(number);
     Ok(atoms::ok())
 }

@@ -190,6 +190,8 @@ fn value_term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
             };
             (bytes, policy).encode(env)
         }
+        Value::MaxMailbox(None) => atoms::infinity().encode(env),
+        Value::MaxMailbox(Some(messages)) => messages.encode(env),
         Value::Mode(Mode::List) => atoms::list().encode(env),
         Value::Mode(Mode::Binary) => atoms::binary().encode(env),
         Value::Packet(packet) => packet_term(env, *packet),

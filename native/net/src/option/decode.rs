@@ -239,6 +239,11 @@ fn value_of<T: Term>(codec: Codec, term: T) -> Decoded<Value> {
             None => string(term).map(Value::Bytes),
         },
         Codec::MaxQueue => max_queue(term).map(Value::MaxQueue),
+        Codec::MaxMailbox if term.word() == Some(Word::Infinity) => Ok(Value::MaxMailbox(None)),
+        Codec::MaxMailbox => match u32::try_from(small(term)?) {
+            Ok(messages) if messages > 0 => Ok(Value::MaxMailbox(Some(messages))),
+            _ => Err(BadTerm),
+        },
         Codec::Mode => mode(term).map(Value::Mode),
         Codec::Packet => packet(term).map(Value::Packet),
         Codec::Active => active(term).map(Value::Request),

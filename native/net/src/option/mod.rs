@@ -44,6 +44,8 @@ pub enum Codec {
     Text,
     /// `infinity | Bytes | {Bytes, refuse | close}`: [`Value::MaxQueue`].
     MaxQueue,
+    /// `infinity | 1..`: [`Value::MaxMailbox`].
+    MaxMailbox,
     /// `list | binary`: [`Value::Mode`].
     Mode,
     /// A packet type: [`Value::Packet`].
@@ -73,6 +75,8 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// The most that may be queued for sending, None for `infinity`.
     MaxQueue(Option<MaxQueue>),
+    /// The most messages in the owner's mailbox, None for `infinity`.
+    MaxMailbox(Option<u32>),
     /// The form of delivered data.
     Mode(Mode),
     /// The framing type.
@@ -151,6 +155,7 @@ pub enum Field {
     LineDelimiter,
     LowMsgqWatermark,
     LowWatermark,
+    MaxMailbox,
     MaxQueue,
     Mode,
     Netns,

@@ -48,6 +48,7 @@ pub static TABLE: &[Row] = &[
     field("low_msgq_watermark", Codec::Int, ALL, Field::LowMsgqWatermark),
     field("low_watermark", Codec::Int, ALL, Field::LowWatermark),
     // Beyond OTP.
+    field("max_mailbox", Codec::MaxMailbox, ALL, Field::MaxMailbox),
     field("max_queue", Codec::MaxQueue, ALL, Field::MaxQueue),
     field("mode", Codec::Mode, ALL, Field::Mode),
     // At `connect` and `listen` it says how to open; see `Settings::netns`.

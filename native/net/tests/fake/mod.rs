@@ -22,7 +22,7 @@ use proto::Framing;
 use proto::reader::{Block, Payload};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, RwLock};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes; a test that waits so long has failed.
@@ -44,6 +44,8 @@ pub(crate) enum Message {
     Reply(Tag, Reply),
     Down(Tag, Option<Failure>),
     Released,
+    /// The socket waits for its owner to read.
+    Paused,
 }
 
 /// What a process does when a message comes.
@@ -80,6 +82,9 @@ fn mailbox(pid: Pid) -> Option<Arc<Mailbox>> {
 
 /// What the operator was told, by all tests of this process.
 pub(crate) static REPORTS: Mutex<Vec<Report>> = Mutex::new(Vec::new());
+
+/// Who sees mailboxes, in the whole of this program.
+pub(crate) static SEES: OnceLock<Pid> = OnceLock::new();
 
 /// False: the process is dead.
 fn send(pid: Pid, message: Message) -> bool {
@@ -343,6 +348,16 @@ impl Host for Fake {
 
     fn down(&self, pid: Pid, monitor: Tag, reason: Option<Failure>) {
         send(pid, Message::Down(monitor, reason));
+    }
+
+    fn sees_mailboxes() -> bool {
+        SEES.get().is_some()
+    }
+
+    fn look_at_mailbox(&self) {
+        if let Some(pid) = SEES.get() {
+            send(*pid, Message::Paused);
+        }
     }
 
     fn release_reporter(&self, reporter: Pid) {
