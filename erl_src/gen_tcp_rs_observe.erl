@@ -174,6 +174,7 @@ cells(Row) ->
 
 -spec cell(column(), row()) -> string().
 cell(owner, #{owner := Owner}) -> pid_to_list(Owner);
+cell(active, #{paused := true}) -> "paused";
 cell(waiting, #{num_acceptors := Acceptors, num_readers := Readers, num_writers := Writers}) ->
     Counts = [integer_to_list(Count) ++ Letter
               || {Count, Letter} <- [{Acceptors, "a"}, {Readers, "r"}, {Writers, "w"}], Count > 0],

@@ -25,6 +25,8 @@ pub struct Snapshot<Pid> {
     pub remote: Option<Address>,
     /// `active`.
     pub active: Active,
+    /// Whether it waits for its owner to read, by `max_mailbox`.
+    pub paused: bool,
     /// `mode`.
     pub mode: Mode,
     /// `packet`.
@@ -111,6 +113,7 @@ impl<H: Host> Endpoint<H> {
             local: address(Socket::local_addr),
             remote: address(Socket::peer_addr),
             active: settings.active,
+            paused: matches!(&state.role, Role::Stream(stream) if stream.gauge.paused),
             mode: settings.mode,
             packet: settings.framing.packet,
             received: counters.received.octets,
