@@ -2,14 +2,15 @@
 %% the connection under test joins them. Every common case on `inet_tcp`, which proves the expectation, on `rs_tcp`, on
 %% `rs_tcp6` and between the two kinds. The nodes have an epmd of their own.
 %%
-%% The group `hosts` joins three nodes in three network namespaces. The group `long` moves a gigabyte each way; it is run
-%% by name: `rebar3 ct --suite test/dist_SUITE --group long`.
+%% The group `hosts` joins three nodes in three network namespaces. The group `long` moves a gigabyte each way, on one host
+%% and between three; it is run by name: `rebar3 ct --suite test/dist_SUITE --group long`.
 -module(dist_SUITE).
 
 -export([all/0, groups/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_group/2, end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
 -export([ping_and_rpc/1, messages_in_order/1, binaries/1, monitors_and_links/1, killed_node/1, stopped_node/1, disconnected/1,
          options/1, hidden_node/1, dynamic_name/1, started_later/1, port_range/1, suspended_senders/1, garbage_for_a_handshake/1,
-         application_stops/1, embedded/1, nothing_left/1, gigabyte/1, cut_link/1]).
+         application_stops/1, embedded/1, nothing_left/1, gigabyte/0, gigabyte/1]).
+-export([hosts_find_each_other/1, hosts_exchange/1, killed_host/1, cut_link/1, gigabyte_between_hosts/0, gigabyte_between_hosts/1]).
 -export([application_comes_and_goes/0, receive_numbers/3, send_numbers/3, receive_sums/3, send_binaries/3, linked/2, echo/0, count_messages/1, send_many/3, block/2]).
 
 -define(DEADLINE, 15000).
@@ -28,8 +29,9 @@ groups() ->
      {rs_tcp, [], Common ++ [garbage_for_a_handshake, application_stops, embedded, nothing_left]},
      {mixed, [], Short},
      {rs_tcp6, [], [ping_and_rpc, binaries]},
-     {hosts, [], [cut_link]},
-     {long, [], [gigabyte]}].
+     {hosts, [], [hosts_find_each_other, hosts_exchange, killed_host, cut_link]},
+     {long, [], [gigabyte, {group, long_hosts}]},
+     {long_hosts, [], [gigabyte_between_hosts]}].
 
 init_per_suite(Config) ->
     {ok, Probe} = gen_tcp:listen(0, []),
@@ -40,7 +42,7 @@ init_per_suite(Config) ->
 end_per_suite(Config) ->
     os:cmd("ERL_EPMD_PORT=" ++ proplists:get_value(epmd, Config) ++ " epmd -kill").
 
-init_per_group(hosts, Config) ->
+init_per_group(Hosts, Config) when Hosts =:= hosts; Hosts =:= long_hosts ->
     case {os:find_executable("ip"), string:trim(os:cmd("id -u"))} of
         {false, _} -> {skip, "no iproute2 on this machine"};
         {_, User} when User =/= "0" -> {skip, "network namespaces need root"};
@@ -58,7 +60,7 @@ init_per_group(mixed, Config) -> [{carriers, {"inet_tcp", "rs_tcp"}}, {host, "12
 init_per_group(inet_tcp, Config) -> [{carriers, {"inet_tcp", "inet_tcp"}}, {host, "127.0.0.1"} | Config];
 init_per_group(_RsTcp, Config) -> [{carriers, {"rs_tcp", "rs_tcp"}}, {host, "127.0.0.1"} | Config].
 
-end_per_group(hosts, Config) ->
+end_per_group(Hosts, Config) when Hosts =:= hosts; Hosts =:= long_hosts ->
     [begin os:cmd("ip netns pids " ++ Host ++ " | xargs -r kill -9"), os:cmd("ip netns del " ++ Host) end || Host <- proplists:get_value(hosts, Config)],
     ok;
 end_per_group(_Group, _Config) -> ok.
@@ -98,6 +100,9 @@ two_nodes(Config) ->
 
 until(Condition) -> ok = rs_test:poll(Condition).
 
+%% For what takes long on a machine that does much else.
+until_moved(Condition) -> ok = rs_test:poll(Condition, 160000).
+
 %%% Cases
 
 %% Nodes find each other, call each other in both directions, and see each other.
@@ -117,11 +122,17 @@ messages_in_order(Config) ->
     {A, NodeA, B, NodeB} = two_nodes(Config),
     numbers(A, NodeB, B, NodeA, ?MESSAGES).
 
-numbers(A, NodeB, B, NodeA, Count) ->
-    [ToB, ToA] = [call(Peer, erlang, spawn, [Node, ?MODULE, receive_numbers, [1, Count, Other]]) || {Peer, Node, Other} <- [{A, NodeB, NodeB}, {B, NodeA, NodeA}]],
-    [call(Peer, erlang, spawn, [?MODULE, send_numbers, [Receiver, 1, Count]]) || {Peer, Receiver} <- [{A, ToB}, {B, ToA}]],
-    [until(fun() -> call(Peer, persistent_term, get, [result, none]) =/= none end) || Peer <- [A, B]],
-    [{ok, Count} = call(Peer, persistent_term, get, [result, none]) || Peer <- [A, B]],
+numbers(A, NodeB, B, NodeA, Count) -> exchange_numbers([{A, NodeA}, {B, NodeB}], Count).
+
+%% From each of the nodes to each other one, all at the same time.
+exchange_numbers(Nodes, Count) ->
+    Pairs = [{From, To} || From <- Nodes, To <- Nodes, From =/= To],
+    Receivers = [{From, call(From, erlang, spawn, [NodeTo, ?MODULE, receive_numbers, [1, Count, NodeFrom]])}
+                 || {{From, NodeFrom}, {_To, NodeTo}} <- Pairs],
+    [call(From, erlang, spawn, [?MODULE, send_numbers, [Receiver, 1, Count]]) || {From, Receiver} <- Receivers],
+    Result = fun(To, NodeFrom) -> call(To, persistent_term, get, [{numbers, NodeFrom}, none]) end,
+    [until_moved(fun() -> Result(To, NodeFrom) =/= none end) || {{_From, NodeFrom}, {To, _NodeTo}} <- Pairs],
+    [{ok, Count} = Result(To, NodeFrom) || {{_From, NodeFrom}, {To, _NodeTo}} <- Pairs],
     ok.
 
 send_numbers(_Receiver, Number, Last) when Number > Last -> ok;
@@ -129,13 +140,13 @@ send_numbers(Receiver, Number, Last) ->
     Receiver ! {Number, binary:copy(<<Number:32>>, Number rem 50)},
     send_numbers(Receiver, Number + 1, Last).
 
-receive_numbers(Number, Last, _Node) when Number > Last -> persistent_term:put(result, {ok, Last});
-receive_numbers(Number, Last, Node) ->
+receive_numbers(Number, Last, From) when Number > Last -> persistent_term:put({numbers, From}, {ok, Last});
+receive_numbers(Number, Last, From) ->
     receive
         {Got, Data} ->
             case {Got, binary:copy(<<Number:32>>, Number rem 50)} of
-                {Number, Data} -> receive_numbers(Number + 1, Last, Node);
-                _ -> persistent_term:put(result, {expected, Number, got, Got})
+                {Number, Data} -> receive_numbers(Number + 1, Last, From);
+                _ -> persistent_term:put({numbers, From}, {expected, Number, got, Got})
             end
     end.
 
@@ -145,14 +156,19 @@ binaries(Config) ->
     Around = [Size + Add || Size <- [64, 8192, 65536, 131072, 262144, 1048576], Add <- [-60, -20, -4, -1, 0, 1, 7]],
     sums(A, NodeA, B, NodeB, [0, 1, 16000000] ++ Around ++ lists:seq(65300, 65600, 10)).
 
-sums(A, NodeA, B, NodeB, Sizes) ->
+sums(A, NodeA, B, NodeB, Sizes) -> exchange_sums([{A, NodeA}, {B, NodeB}], Sizes).
+
+exchange_sums(Nodes, Sizes) ->
+    Pairs = [{From, To} || From <- Nodes, To <- Nodes, From =/= To],
     [begin
-         Receiver = call(From, erlang, spawn, [To, ?MODULE, receive_sums, [Sizes, 0, To]]),
-         call(From, erlang, spawn, [?MODULE, send_binaries, [Receiver, Sizes, From]])
-     end || {From, To} <- [{A, NodeB}, {B, NodeA}]],
-    [until(fun() -> call(Peer, persistent_term, get, [sums, none]) =/= none end) || Peer <- [A, B]],
+         Receiver = call(From, erlang, spawn, [NodeTo, ?MODULE, receive_sums, [Sizes, 0, NodeFrom]]),
+         call(From, erlang, spawn, [?MODULE, send_binaries, [Receiver, Sizes, NodeFrom]])
+     end || {{From, NodeFrom}, {_To, NodeTo}} <- Pairs],
+    Result = fun(To, NodeFrom) -> call(To, persistent_term, get, [{sums, NodeFrom}, none]) end,
+    [until_moved(fun() -> Result(To, NodeFrom) =/= none end) || {{_From, NodeFrom}, {To, _NodeTo}} <- Pairs],
     Expected = {ok, length(Sizes)},
-    [Expected = call(Peer, persistent_term, get, [sums, none]) || Peer <- [A, B]],
+    [Expected = Result(To, NodeFrom) || {{_From, NodeFrom}, {To, _NodeTo}} <- Pairs],
+    [call(To, persistent_term, erase, [{sums, NodeFrom}]) || {{_From, NodeFrom}, {To, _NodeTo}} <- Pairs],
     ok.
 
 send_binaries(Receiver, Sizes, _From) ->
@@ -162,13 +178,13 @@ send_binaries(Receiver, Sizes, _From) ->
      end || Size <- Sizes],
     ok.
 
-receive_sums([], Count, _Node) -> persistent_term:put(sums, {ok, Count});
-receive_sums([Size | Sizes], Count, Node) ->
+receive_sums([], Count, From) -> persistent_term:put({sums, From}, {ok, Count});
+receive_sums([Size | Sizes], Count, From) ->
     receive
         {Sum, Data} ->
             case {byte_size(Data), erlang:md5(Data)} of
-                {Size, Sum} -> receive_sums(Sizes, Count + 1, Node);
-                Wrong -> persistent_term:put(sums, {expected, {Size, Sum}, got, Wrong})
+                {Size, Sum} -> receive_sums(Sizes, Count + 1, From);
+                Wrong -> persistent_term:put({sums, From}, {expected, {Size, Sum}, got, Wrong})
             end
     end.
 
@@ -384,7 +400,6 @@ nothing_left(Config) ->
     Before = State(),
     [begin
          ok = sums(A, NodeA, B, NodeB, [1000000]),
-         [call(Peer, persistent_term, erase, [sums]) || Peer <- [A, B]],
          %% What the connection has moved is free while it is still there.
          until(fun() -> call(A, erlang, memory, [binary]) < 4000000 end),
          true = call(A, erlang, disconnect_node, [NodeB]),
@@ -393,6 +408,8 @@ nothing_left(Config) ->
     ok.
 
 %% A gigabyte each way, as it was.
+gigabyte() -> [{timetrap, {minutes, 6}}].
+
 gigabyte(Config) ->
     {A, NodeA, B, NodeB} = two_nodes(Config),
     sums(A, NodeA, B, NodeB, lists:duplicate(256, 4194304)),
@@ -429,16 +446,61 @@ ip(Arguments) ->
         [Output, _] -> throw({Command, Output})
     end.
 
+%% A node on each of the hosts, connected to the others.
+three_nodes(More, Config) ->
+    Ip = os:find_executable("ip"),
+    Nodes = [start("rs_tcp", name(), "10.92.7." ++ Number, More, [{exec, {Ip, ["netns", "exec", Host, os:find_executable("erl")]}}], Config)
+             || {Host, Number} <- lists:zip(proplists:get_value(hosts, Config), ["1", "2", "3"])],
+    [pong = call(From, net_adm, ping, [To]) || {From, _} <- Nodes, {_, To} <- Nodes],
+    Nodes.
+
+%% Nodes on three hosts find each other, call each other in every direction, and see each other.
+hosts_find_each_other(Config) ->
+    Nodes = three_nodes([], Config),
+    Names = [Name || {_, Name} <- Nodes],
+    [To = call(From, rpc, call, [To, erlang, node, []]) || {From, _} <- Nodes, To <- Names],
+    [true = lists:sort(call(From, erlang, nodes, [])) =:= lists:sort(Names -- [Name]) || {From, Name} <- Nodes],
+    %% The address is the one of the host, so the connections are not the loopback's.
+    [{A, _}, {_, NodeB} | _] = Nodes,
+    {ok, {net_address, {{10, 92, 7, 2}, _Port}, _, _, _}} = call(A, net_kernel, node_info, [NodeB, address]),
+    ok.
+
+%% 100,000 messages each way between each two of three hosts, all at the same time, in order; and binaries of every kind of size.
+hosts_exchange(Config) ->
+    Nodes = three_nodes([], Config),
+    exchange_numbers(Nodes, ?MESSAGES),
+    exchange_sums(Nodes, [0, 1, 16000000, 65000, 262144, 1048577]).
+
+%% A gigabyte each way between two hosts, while the third exchanges messages with both.
+gigabyte_between_hosts() -> [{timetrap, {minutes, 6}}].
+
+gigabyte_between_hosts(Config) ->
+    [A, B, C] = three_nodes([], Config),
+    Self = self(),
+    Talk = spawn_link(fun() -> [ok = exchange_numbers([C, Node], ?MESSAGES) || Node <- [A, B]], Self ! {self(), talked} end),
+    exchange_sums([A, B], lists:duplicate(256, 4194304)),
+    receive {Talk, talked} -> ok end.
+
+%% A node of one host that is killed is down at once for the others, which go on.
+killed_host(Config) ->
+    [{A, _}, {B, NodeB}, {C, NodeC}] = three_nodes([], Config),
+    Pid = call(C, os, getpid, []),
+    Watched = [begin call(Peer, erlang, spawn, [?MODULE, block, [NodeC, self()]]), Peer end || Peer <- [A, B]],
+    [until(fun() -> call(Peer, persistent_term, get, [watching, none]) =/= none end) || Peer <- Watched],
+    process_flag(trap_exit, true),
+    "" = os:cmd("kill -9 " ++ Pid),
+    [until(fun() -> call(Peer, persistent_term, get, [seen, none]) =/= none end) || Peer <- Watched],
+    [[{nodedown, NodeC, connection_closed}, {'DOWN', noconnection}] = call(Peer, persistent_term, get, [seen, none]) || Peer <- Watched],
+    [NodeB] = call(A, erlang, nodes, []),
+    NodeB = call(A, rpc, call, [NodeB, erlang, node, []]),
+    pang = call(A, net_adm, ping, [NodeC]),
+    ok.
+
 %% A node whose cable is cut is down after net_ticktime at the latest, a quarter more or less, also while bulk output is
 %% queued for it; the others go on; it comes back with the cable.
 cut_link(Config) ->
-    Hosts = [HostA | _] = proplists:get_value(hosts, Config),
-    [{A, _}, {B, NodeB}, {C, NodeC}] =
-        [start("rs_tcp", "node" ++ integer_to_list(Number), "10.92.7." ++ integer_to_list(Number), ["-kernel", "net_ticktime", "4"],
-               [{exec, {os:find_executable("ip"), ["netns", "exec", Host, os:find_executable("erl")]}}], Config)
-         || {Host, Number} <- lists:zip(Hosts, [1, 2, 3])],
-    [pong = call(A, net_adm, ping, [Node]) || Node <- [NodeB, NodeC]],
-    pong = call(B, net_adm, ping, [NodeC]),
+    [HostA | _] = proplists:get_value(hosts, Config),
+    [{A, _}, {B, NodeB}, {C, NodeC}] = three_nodes(["-kernel", "net_ticktime", "4"], Config),
     %% Ticks keep idle connections: longer than net_ticktime.
     ToC = call(A, erlang, spawn, [NodeC, ?MODULE, count_messages, [0]]),
     Watched = [begin call(Peer, erlang, spawn, [?MODULE, block, [NodeC, self()]]), Peer end || Peer <- [A, B]],
