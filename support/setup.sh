@@ -110,9 +110,11 @@ case "$purpose" in
                 packages="$packages erlang-proper"
             have ab || packages="$packages apache2-utils"
             have sftp || packages="$packages openssh-client"
-            # Where something runs services the package would start one.
-            [ -d /run/systemd/system ] || have vsftpd || [ -x /usr/sbin/vsftpd ] ||
-                packages="$packages vsftpd"
+            # Where something runs services the packages would start them.
+            if [ ! -d /run/systemd/system ]; then
+                have vsftpd || [ -x /usr/sbin/vsftpd ] || packages="$packages vsftpd"
+                have sshd || [ -x /usr/sbin/sshd ] || packages="$packages openssh-server"
+            fi
             have git || packages="$packages git"
             case "$(command -v erl)" in "" | /usr/bin/erl) have mix || packages="$packages elixir" ;; esac
         fi

@@ -10,7 +10,7 @@
          tls_by_option/1, tls_by_tcp_module/1, tls_by_callback_module/1]).
 -export([http_keep_alive/1, http_pipeline/1, http_upload/1, http_aborted/1, http_curl/1, http_ab/1,
          http_wrk/1]).
--export([ssh_exec/1, sftp_transfer/1, ssh_openssh_client/1, ftp_transfer/1]).
+-export([ssh_exec/1, sftp_transfer/1, ssh_openssh_client/1, ssh_openssh_server/1, ftp_transfer/1]).
 
 -define(DEADLINE, 600000).
 -define(VERSIONS, ['tlsv1.2', 'tlsv1.3']).
@@ -23,7 +23,7 @@ groups() ->
                 tls_by_option, tls_by_tcp_module, tls_by_callback_module]},
      {http, [], [http_keep_alive, http_pipeline, http_upload, http_aborted, http_curl, http_ab,
                  http_wrk]},
-     {ssh, [], [ssh_exec, sftp_transfer, ssh_openssh_client]},
+     {ssh, [], [ssh_exec, sftp_transfer, ssh_openssh_client, ssh_openssh_server]},
      {ftp, [], [ftp_transfer]}].
 
 init_per_suite(Config) ->
@@ -102,19 +102,19 @@ http_upload(Config) ->
 http_aborted(Config) ->
     with_httpd(Config, fun(Node, Port) -> call(Node, applications_http, aborted, [Port, 40]) end).
 
-%% curl: a download, an upload, one connection for several, and a transfer cut short.
+%% curl: a download, an upload, one connection for several, and transfers of both kinds cut short.
 http_curl(Config) ->
     with_program("curl", fun(Curl) ->
         with_httpd(Config, fun(Node, Port) -> applications_http:curl(Curl, Port, settled(Node)) end)
     end).
 
-%% ab: requests on kept connections and on new ones, none of which fails.
+%% ab: downloads and uploads on kept connections and on new ones, none of which fails.
 http_ab(Config) ->
     with_program("ab", fun(Ab) ->
         with_httpd(Config, fun(Node, Port) -> applications_http:ab(Ab, Port, settled(Node)) end)
     end).
 
-%% wrk: as many requests as go into a second, none of which fails.
+%% wrk: as many downloads, pipelined ones, uploads and cut ones as go into a second, none of which fails.
 http_wrk(Config) ->
     with_program("wrk", fun(Wrk) ->
         with_httpd(Config, fun(Node, Port) -> applications_http:wrk(Wrk, Port, settled(Node)) end)
@@ -144,6 +144,12 @@ sftp_transfer(Config) ->
 ssh_openssh_client(Config) ->
     with_program("sftp", fun(Sftp) ->
         same(Config, applications_ssh, openssh, [scratch(Config, "openssh"), Sftp])
+    end).
+
+%% OTP's client, with OpenSSH's server.
+ssh_openssh_server(Config) ->
+    with_program("sshd", fun(Sshd) ->
+        same(Config, applications_ssh, openssh_server, [scratch(Config, "sshd"), Sshd])
     end).
 
 %% OTP's ftp client, with vsftpd: active and passive transfers.

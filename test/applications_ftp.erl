@@ -2,6 +2,8 @@
 -module(applications_ftp).
 
 -export([transfer/2]).
+%% For other servers, too.
+-export([is_listening/1, unused_port/0]).
 
 -define(LOOPBACK, {127, 0, 0, 1}).
 -define(DEADLINE, 60000).

@@ -154,45 +154,62 @@ curl(Curl, Port, Settled) ->
     %% Three transfers, one connection.
     Kept = run(Curl, ["-sS", "--fail", "-w", "%{num_connects} ", url(Port, "small.txt"),
                       url(Port, "small.txt"), url(Port, "small.txt")]),
-    File = filename:join(filename:basedir(user_cache, "applications_http"), "upload"),
-    ok = filelib:ensure_dir(File),
-    ok = file:write_file(File, large()),
+    File = scratch("upload", large()),
     Uploaded = run(Curl, ["-sS", "--fail", "--data-binary", "@" ++ File,
                           url(Port, "call/applications_http:digest")]),
     Uploaded = iolist_to_binary(io_lib:format("~b ~ts", [?LARGE, Large])),
     %% Leaves when it has seen the header of more than it wants.
-    63 = try run(Curl, ["-sS", "--max-filesize", "1000000", url(Port, "large.bin")]) of
-             _Downloaded -> 0
-         catch
-             exit:{exit_status, {Status, _Output}} -> Status
-         end,
+    63 = exit_status(Curl, ["-sS", "--max-filesize", "1000000", url(Port, "large.bin")]),
     Range = hex(run(Curl, ["-sS", "--fail", "-r", "1000-1000999", url(Port, "large.bin")])),
+    %% Are cut off in the middle, of a body that comes and of one that goes.
+    [28, 28] = [exit_status(Curl, ["-sS", "-m", "0.5", "--limit-rate", "2M" | Arguments])
+                || Arguments <- [[url(Port, "large.bin")],
+                                 ["--data-binary", "@" ++ File, url(Port, "call/applications_http:digest")]]],
     ok = file:delete(File),
     ok = Settled(Port),
     {Kept, Range}.
 
+%% Downloads and uploads, on kept connections and on new ones.
 -spec ab(file:filename(), inet:port_number(), fun((inet:port_number()) -> ok)) -> term().
 ab(Ab, Port, Settled) ->
-    [begin
-         Report = run(Ab, Arguments ++ ["-q", "-n", "2000", "-c", "16", url(Port, "small.txt")]),
-         ok = Settled(Port),
-         {number("Complete requests: +([0-9]+)", Report), number("Failed requests: +([0-9]+)", Report),
-          re:run(Report, "Non-2xx", [{capture, none}])}
-     end || Arguments <- [["-k"], []]].
+    File = scratch("posted", pattern(20000)),
+    Loads = [["-n", "2000", url(Port, "small.txt")],
+             ["-n", "40", url(Port, "large.bin")],
+             ["-n", "1000", "-p", File, "-T", "application/octet-stream", url(Port, "call/applications_http:digest")]],
+    Counts = [begin
+                  Report = run(Ab, Connections ++ ["-q", "-c", "16" | Load]),
+                  ok = Settled(Port),
+                  {number("Complete requests: +([0-9]+)", Report), number("Failed requests: +([0-9]+)", Report),
+                   number("HTML transferred: +([0-9]+)", Report), re:run(Report, "Non-2xx", [{capture, none}])}
+              end || Load <- Loads, Connections <- [["-k"], []]],
+    ok = file:delete(File),
+    Counts.
 
+%% What goes into a second: downloads one by one and eight at a time, uploads, and large files, which end in the middle
+%% as all connections do when the second is over.
 -spec wrk(file:filename(), inet:port_number(), fun((inet:port_number()) -> ok)) -> term().
 wrk(Wrk, Port, Settled) ->
-    Report = run(Wrk, ["-t2", "-c32", "-d1s", url(Port, "small.txt")]),
-    ok = Settled(Port),
-    Enough = number("([0-9]+) requests in", Report) >= 100,
-    %% A machine under load may make a request wait too long; that is no error of a socket.
-    Errors = case re:run(Report, "Socket errors: connect ([0-9]+), read ([0-9]+), write ([0-9]+)",
-                         [{capture, all_but_first, list}]) of
-                 nomatch -> none;
-                 {match, ["0", "0", "0"]} -> none;
-                 {match, Counts} -> Counts
-             end,
-    {Enough, re:run(Report, "Non-2xx", [{capture, none}]), Errors}.
+    [begin
+         Script = scratch("wrk.lua", Lua),
+         Report = run(Wrk, ["-t2", "-c32", "-d1s", "-s", Script, url(Port, Path)]),
+         ok = file:delete(Script),
+         ok = Settled(Port),
+         %% A machine under load may make a request wait too long; that is no error of a socket.
+         Errors = case re:run(Report, "Socket errors: connect ([0-9]+), read ([0-9]+), write ([0-9]+)",
+                              [{capture, all_but_first, list}]) of
+                      nomatch -> none;
+                      {match, ["0", "0", "0"]} -> none;
+                      {match, Counts} -> Counts
+                  end,
+         Served = Path =:= "large.bin" orelse number("([0-9]+) requests in", Report) > 0,
+         {Path, Served, re:run(Report, "Non-2xx", [{capture, none}]), Errors}
+     end || {Path, Lua} <- [{"small.txt", ""},
+                            {"small.txt", "init = function(args) local r = {}\n"
+                                          "  for i = 1, 8 do r[i] = wrk.format('GET') end\n"
+                                          "  all = table.concat(r) end\n"
+                                          "request = function() return all end\n"},
+                            {"call/applications_http:digest", "wrk.method = 'POST' wrk.body = string.rep('upload', 4000)"},
+                            {"large.bin", ""}]].
 
 number(Pattern, Report) ->
     {match, [Number]} = re:run(Report, Pattern, [{capture, all_but_first, list}]),
@@ -201,6 +218,13 @@ number(Pattern, Report) ->
 run(Program, Arguments) ->
     Port = open_port({spawn_executable, Program}, [{args, Arguments}, binary, exit_status, stderr_to_stdout]),
     output(Port, []).
+
+exit_status(Program, Arguments) ->
+    try run(Program, Arguments) of
+        _Output -> 0
+    catch
+        exit:{exit_status, {Status, _Output}} -> Status
+    end.
 
 output(Port, Data) ->
     receive
@@ -212,6 +236,13 @@ output(Port, Data) ->
     end.
 
 %%% Data
+
+%% A file for a program.
+scratch(Name, Content) ->
+    File = filename:join(filename:basedir(user_cache, "applications_http"), Name),
+    ok = filelib:ensure_dir(File),
+    ok = file:write_file(File, Content),
+    File.
 
 url(Port, Path) ->
     lists:flatten(io_lib:format("http://127.0.0.1:~b/~ts", [Port, Path])).

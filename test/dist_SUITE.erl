@@ -331,7 +331,7 @@ suspended_senders(Config) ->
     until(fun() -> call(A, erlang, process_info, [Sender, status]) =:= {status, suspended} end),
     true = call(A, erlang, memory, [binary]) - Before < 32000000,
     "" = os:cmd("kill -CONT " ++ Pid),
-    until(fun() -> call(B, persistent_term, get, [counted, 0]) =:= 200 end),
+    until_moved(fun() -> call(B, persistent_term, get, [counted, 0]) =:= 200 end),
     pong = call(B, net_adm, ping, [NodeA]),
     ok.
 
