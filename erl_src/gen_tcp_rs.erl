@@ -27,6 +27,8 @@
 %% How long close waits for queued output, and how long for the first sign of progress.
 -define(CLOSE_MILLISECONDS, 180000).
 -define(PROGRESS_MILLISECONDS, 5000).
+%% The longest time between two looks whether the peer has everything.
+-define(RECEIPT_MILLISECONDS, 20).
 %% The most of a file that one call sends.
 -define(FILE_BYTES, 524288).
 
@@ -260,26 +262,44 @@ shutdown(?SOCKET(Handle), How) when How =:= read; How =:= write; How =:= read_wr
     gen_tcp_rs_nif:shutdown(Handle, How).
 
 %% Waits for queued output as the port driver does: as long as there is progress, for
-%% at most three minutes or the time of `linger`. What is left is written later.
+%% at most three minutes or the time of `linger`. What is left is written later. With
+%% `linger` also for what the kernel has, which could only wait by blocking a scheduler.
 -spec close(socket()) -> ok.
 close(?SOCKET(Handle) = Socket) ->
     case gen_tcp_rs_nif:close(Handle) of
-        ok -> ok;
-        {linger, infinity} -> drain(Handle, ?CLOSE_MILLISECONDS);
-        {linger, Seconds} -> drain(Handle, Seconds * 1000)
+        ok ->
+            ok;
+        {linger, infinity} ->
+            ok = drain(Handle, deadline(?CLOSE_MILLISECONDS)),
+            ok = gen_tcp_rs_nif:abandon(Handle);
+        {linger, Seconds} ->
+            Deadline = deadline(Seconds * 1000),
+            ok = drain(Handle, Deadline),
+            ok = await_receipt(Handle, Deadline, 1),
+            ok = gen_tcp_rs_nif:abandon(Handle)
     end,
     %% A close that the owner did not see before its own.
     receive {tcp_closed, Socket} -> ok after 0 -> ok end.
 
--spec drain(gen_tcp_rs_nif:handle(), non_neg_integer()) -> ok.
-drain(Handle, Milliseconds) ->
+-spec drain(gen_tcp_rs_nif:handle(), integer()) -> ok.
+drain(Handle, Deadline) ->
     Queued = gen_tcp_rs_nif:queued(Handle),
     Ref = make_ref(),
     case gen_tcp_rs_nif:await_drained(Handle, Ref) of
         ok -> ok;
-        wait -> await_drained(Handle, Ref, Queued, deadline(Milliseconds))
-    end,
-    gen_tcp_rs_nif:abandon(Handle).
+        wait -> await_drained(Handle, Ref, Queued, Deadline)
+    end.
+
+%% Nobody is told when the peer has everything.
+-spec await_receipt(gen_tcp_rs_nif:handle(), integer(), pos_integer()) -> ok.
+await_receipt(Handle, Deadline, Milliseconds) ->
+    case gen_tcp_rs_nif:owes(Handle) andalso remaining(Deadline) of
+        Left when is_integer(Left), Left > 0 ->
+            receive after min(Left, Milliseconds) -> ok end,
+            await_receipt(Handle, Deadline, min(2 * Milliseconds, ?RECEIPT_MILLISECONDS));
+        _ ->
+            ok
+    end.
 
 -spec await_drained(gen_tcp_rs_nif:handle(), reference(), non_neg_integer(), integer()) -> ok.
 await_drained(Handle, Ref, Queued, Deadline) ->

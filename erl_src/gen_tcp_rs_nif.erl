@@ -7,7 +7,7 @@
 -export([connect/3, listen/2, take_over/1, accept/2]).
 -export([recv/3, unrecv/2, send/3, await_send/3, send_timed_out/3, cancel/2]).
 -export([sendfile/4, await_writable/2, file_sent/1]).
--export([shutdown/2, close/1, await_drained/2, queued/1, abandon/1]).
+-export([shutdown/2, close/1, await_drained/2, queued/1, owes/1, abandon/1]).
 -export([setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1]).
 -export([begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1]).
 -export([monitored_owner/1, promise_report/2, report/3]).
@@ -23,7 +23,7 @@
 -nifs([connect/3, listen/2, take_over/1, accept/2,
        recv/3, unrecv/2, send/3, await_send/3, send_timed_out/3, cancel/2,
        sendfile/4, await_writable/2, file_sent/1,
-       shutdown/2, close/1, await_drained/2, queued/1, abandon/1,
+       shutdown/2, close/1, await_drained/2, queued/1, owes/1, abandon/1,
        setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1,
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
        monitored_owner/1, promise_report/2, report/3,
@@ -115,13 +115,17 @@ file_sent(_Handle) -> erlang:nif_error(not_loaded).
 -spec shutdown(handle(), read | write | read_write) -> ok | failure().
 shutdown(_Handle, _How) -> erlang:nif_error(not_loaded).
 
-%% {linger, Seconds}: output is queued, the socket is still open.
+%% {linger, Seconds}: output is queued, or with the kernel, the socket is still open.
 -spec close(handle()) -> ok | {linger, timeout()}.
 close(_Handle) -> erlang:nif_error(not_loaded).
 
 %% Answer: ready, nothing is queued any more.
 -spec await_drained(handle(), reference()) -> ok | wait.
 await_drained(_Handle, _Ref) -> erlang:nif_error(not_loaded).
+
+%% The kernel has something that the peer has not yet.
+-spec owes(handle()) -> boolean().
+owes(_Handle) -> erlang:nif_error(not_loaded).
 
 -spec queued(handle()) -> non_neg_integer().
 queued(_Handle) -> erlang:nif_error(not_loaded).

@@ -2,10 +2,34 @@
 
 use crate::endpoint::{Call, Endpoint, Role, State, Waiter};
 use crate::host::Host;
+use crate::option::{Value, kernel};
+use crate::settings::Settings;
+use socket2::Socket;
+use std::os::fd::AsFd;
+
+/// Before an fd is closed: with `linger` the kernel would hold up the thread, whichever it is,
+/// until the peer has what was sent or the time is over. It is sent without that, too.
+pub(crate) fn let_go(socket: &Socket, settings: &Settings) {
+    if settings.lingers() {
+        // Fails for a connection that is gone, and that holds up nobody.
+        let _ = socket.set_linger(None);
+    }
+}
+
+/// Whether the peer does not have all yet that the kernel took for it.
+fn is_owed(socket: &Socket) -> bool {
+    match kernel::tcp_info(socket.as_fd()) {
+        Ok(Value::TcpInfo(info)) => ["unacked", "notsent"]
+            .into_iter()
+            .any(|name| info.number(name).is_some_and(|count| count > 0)),
+        _ => false,
+    }
+}
 
 impl<H: Host> Endpoint<H> {
-    /// Closes the socket without waiting. False: output is queued, and the caller should
-    /// wait for it with [`Endpoint::await_drained`], then call [`Endpoint::abandon`].
+    /// Closes the socket without waiting. False: output is queued, or with the kernel where
+    /// `linger` asks to wait for that, too. The caller should wait for it with
+    /// [`Endpoint::await_drained`] and [`Endpoint::owes`], then call [`Endpoint::abandon`].
     pub fn close(&self) -> bool {
         let mut state = self.lock();
         let resets = state.common.settings.resets_on_close();
@@ -14,13 +38,19 @@ impl<H: Host> Endpoint<H> {
             && !resets
         {
             stream.flush(&mut context);
-            if stream.can_drain() {
+            let lingers = context.common.settings.lingers();
+            if stream.can_drain() || lingers && stream.socket().is_some_and(is_owed) {
                 self.settle(&mut state);
                 return false;
             }
         }
         self.leave(&mut state);
         true
+    }
+
+    /// Whether the kernel still has something for the peer.
+    pub fn owes(&self) -> bool {
+        self.lock().role.socket().is_some_and(is_owed)
     }
 
     /// Seconds that close may wait for queued output, `None` for the default.

@@ -8,6 +8,7 @@
 //! handle under the lock never frees the lock.
 
 use crate::address::Family;
+use crate::closing::let_go;
 use crate::host::{Failure, Host, Reply, Report};
 use crate::listener::Listener;
 use crate::monitors::Monitors;
@@ -282,10 +283,11 @@ impl<H: Host> Endpoint<H> {
     /// Closes the socket for good and tells everybody who waits or monitors.
     pub(crate) fn finish(&self, state: &mut State<H>, end: End) {
         let watch = &mut state.common.watch;
-        if watch.known
-            && let Some(socket) = state.role.socket()
-        {
-            self.poller.disarm(socket.as_fd());
+        if let Some(socket) = state.role.socket() {
+            if watch.known {
+                self.poller.disarm(socket.as_fd());
+            }
+            let_go(socket, &state.common.settings);
         }
         watch.known = false;
         watch.armed = Interest::NONE;

@@ -290,6 +290,11 @@ impl Settings {
         self.linger == Some(0)
     }
 
+    /// Whether `close` waits for what the kernel has for the peer.
+    pub(crate) fn lingers(&self) -> bool {
+        self.linger.is_some_and(|seconds| seconds > 0)
+    }
+
     /// What a kernel option that was just set changes here.
     pub(crate) fn echo(&mut self, echo: Echo, value: &Value) {
         match (echo, value) {

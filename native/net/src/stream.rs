@@ -13,6 +13,7 @@
 //!     Over  <--- end of input or failed write while active
 //! ```
 
+use crate::closing::let_go;
 use crate::endpoint::{Common, Context, End, Waiter};
 use crate::host::{Event, Failure, Form, Host, Info, Kind, Reply};
 use crate::mailbox::{Gauge, pause_at};
@@ -456,11 +457,12 @@ impl<H: Host> Stream<H> {
             } else {
                 Some(Failure::Closed)
             };
-            self.become_husk(Husk {
+            let husk = Husk {
                 receive: None,
                 send,
                 activate: None,
-            });
+            };
+            self.become_husk(&context.common.settings, husk);
         } else if !matches!(ended, Ended::BadFrame)
             && let Some(socket) = self.take_socket()
         {
@@ -509,14 +511,17 @@ impl<H: Host> Stream<H> {
                     send: if known { None } else { Some(failure) },
                     activate: shown,
                 };
-                self.become_husk(husk);
+                self.become_husk(&context.common.settings, husk);
             }
         }
         failure
     }
 
     /// Closes the fd; the socket keeps its owner.
-    pub(crate) fn become_husk(&mut self, husk: Husk) {
+    pub(crate) fn become_husk(&mut self, settings: &Settings, husk: Husk) {
+        if let Some(socket) = self.socket() {
+            let_go(socket, settings);
+        }
         self.link = Link::Husk(Box::new(husk));
         self.call_receiver();
     }
@@ -606,11 +611,12 @@ impl<H: Host> Stream<H> {
     pub(crate) fn break_off(&mut self, context: &mut Context<'_, H>, failure: Failure) {
         let told = self.drop_output(Some(failure));
         self.reader.clear(&mut context.common.settings.framing);
-        self.become_husk(Husk {
+        let husk = Husk {
             receive: Some(failure),
             send: (!told).then_some(failure),
             activate: Some(failure),
-        });
+        };
+        self.become_husk(&context.common.settings, husk);
     }
 
     /// Ends the stream whatever state it is in.
@@ -623,7 +629,7 @@ impl<H: Host> Stream<H> {
     pub(crate) fn close_after_timeout(&mut self, context: &mut Context<'_, H>) {
         self.drop_output(None);
         if context.common.settings.active.is_passive() {
-            self.become_husk(Husk::default());
+            self.become_husk(&context.common.settings, Husk::default());
         } else {
             self.tell_closed(context, None);
             self.link = Link::Over(self.take_socket(), None);

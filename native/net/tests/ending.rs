@@ -2,12 +2,13 @@
 
 mod fake;
 
-use fake::{Message, Process, Rig, active, bytes, flag, int, packet, tag};
-use net::option::{Query, Reading, Row};
+use fake::{Handle, Message, Peer, Process, Rig, active, bytes, flag, int, named, packet, tag};
+use net::option::{Query, Reading, Row, Value};
 use net::{Call, Failure, Family, Kind, Reply};
 use proto::{Active, ActiveRequest, PacketType};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const NOT_CONNECTED: Failure = Failure::Posix(libc::ENOTCONN);
 
@@ -506,4 +507,55 @@ fn an_event_in_flight_finds_nobody() {
     assert_eq!(second.messages(), []);
     its_peer.write(b"y");
     assert_eq!(second.reply(waiting), Reply::Ready);
+}
+
+/// A socket that lingers for five seconds, and more in the kernel than its peer's takes.
+fn owing(rig: &Rig, owner: &Process) -> (Handle, Peer) {
+    let options = [
+        int("sndbuf", 1_000_000),
+        named("linger", Value::Linger(true, 5)),
+    ];
+    let (socket, peer) = rig.tcp(owner, &options);
+    assert_eq!(owner.send(&socket, &bytes(&[1; 300_000])), Ok(()));
+    assert_eq!(socket.queued(), 0);
+    (socket, peer)
+}
+
+/// However a socket that lingers is closed, no thread is held up until its peer reads.
+#[test]
+fn lingering_holds_up_no_thread() {
+    let rig = Rig::new();
+    let ends: [fn(&Process, &Handle, &Peer); 3] = [
+        |_, socket, _| socket.abandon(),
+        |owner, socket, _| assert_eq!(socket.process_down(owner.pid), None),
+        |owner, socket, peer| {
+            peer.0.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(owner.recv(socket, 0), Err(Failure::Closed));
+        },
+    ];
+    for end in ends {
+        let owner = Process::spawn();
+        let (socket, mut peer) = owing(&rig, &owner);
+        let start = Instant::now();
+        end(&owner, &socket, &peer);
+        assert!(start.elapsed() < Duration::from_secs(2));
+        assert_eq!(peer.read_to_end(), [1; 300_000]);
+    }
+}
+
+/// A close that lingers is asked to wait for what the kernel has, until the peer has it.
+#[test]
+fn a_lingering_close_waits_for_the_peer() {
+    let rig = Rig::new();
+    let owner = Process::spawn();
+    let (socket, mut peer) = owing(&rig, &owner);
+    assert!(!socket.close());
+    assert!(socket.owes());
+    assert_eq!(peer.read(300_000), [1; 300_000]);
+    let end = Instant::now() + fake::PATIENCE;
+    while socket.owes() {
+        assert!(Instant::now() < end);
+    }
+    assert!(socket.close());
+    assert_eq!(peer.read_to_end(), []);
 }

@@ -237,6 +237,11 @@ fn await_drained<'a>(env: Env<'a>, socket: &'a Socket, reference: Ref<'a>) -> Ni
 }
 
 #[rustler::nif]
+fn owes(socket: &Socket) -> NifResult<bool> {
+    Ok(socket.owes())
+}
+
+#[rustler::nif]
 fn queued(socket: &Socket) -> NifResult<usize> {
     Ok(socket.queued())
 }
