@@ -234,6 +234,13 @@ broken() ->
                  ok = reset(Peer),
                  {await(Sender), until_closed(Socket)}
          end},
+        {"queued output of an active socket meets a reset, shown",
+         fun(C) ->
+                 {Socket, Peer} = client(C, [{active, true}, {show_econnreset, true}]),
+                 _ = fill(Socket),
+                 ok = reset(Peer),
+                 until_closed(Socket)
+         end},
         {"a waiting sender of an active socket is told of a half-close",
          fun(C) ->
                  {Socket, Peer} = client(C, [{active, true}]),

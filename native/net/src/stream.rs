@@ -367,13 +367,33 @@ impl<H: Host> Stream<H> {
     pub(crate) fn deliver(&mut self, context: &mut Context<'_, H>, reads: u32) {
         let common = &*context.common;
         let pause_at = pause_at::<H>(&common.settings, common.counters.received.count);
-        self.deliver_until(context, reads, pause_at);
+        let pause = self.deliver_until(context, reads, pause_at);
+        self.stop_delivering(context, pause);
     }
 
-    /// The same, but pauses at this count of deliveries.
-    fn deliver_until(&mut self, context: &mut Context<'_, H>, reads: u32, pause_at: u64) {
+    fn stop_delivering(&mut self, context: &mut Context<'_, H>, pause: Pause<io::Error>) {
+        match pause {
+            Pause::Satisfied if !context.common.settings.active.is_passive() => {
+                self.pause(context.host);
+            }
+            Pause::Satisfied => self.call_for_held(),
+            Pause::Drained | Pause::Budget => {}
+            Pause::End => self.end_actively(context, &Ended::Regularly),
+            Pause::BadFrame => self.end_actively(context, &Ended::BadFrame),
+            Pause::NoMemory => self.end_actively(context, &Ended::Failed(libc::ENOMEM)),
+            Pause::Failed(error) => self.end_actively(context, &error.into()),
+        }
+    }
+
+    /// The same, but pauses at this count of deliveries; up to where it stops.
+    fn deliver_until(
+        &mut self,
+        context: &mut Context<'_, H>,
+        reads: u32,
+        pause_at: u64,
+    ) -> Pause<io::Error> {
         let Link::Open(socket) = &self.link else {
-            return;
+            return Pause::Drained;
         };
         let host = context.host;
         let Common {
@@ -420,15 +440,7 @@ impl<H: Host> Stream<H> {
         if counters.received.count != before {
             self.writer.break_burst();
         }
-        match pause {
-            Pause::Satisfied if !active.is_passive() => self.pause(host),
-            Pause::Satisfied => self.call_for_held(),
-            Pause::Drained | Pause::Budget => {}
-            Pause::End => self.end_actively(context, &Ended::Regularly),
-            Pause::BadFrame => self.end_actively(context, &Ended::BadFrame),
-            Pause::NoMemory => self.end_actively(context, &Ended::Failed(libc::ENOMEM)),
-            Pause::Failed(error) => self.end_actively(context, &error.into()),
-        }
+        pause
     }
 
     /// Input has ended while the owner is active.
@@ -491,7 +503,12 @@ impl<H: Host> Stream<H> {
         let shown = reset.then_some(failure);
         if !settings.active.is_passive() && self.is_open() {
             // What the peer sent before it went belongs to the owner.
-            self.deliver_until(context, READS_OF_A_CALL, u64::MAX);
+            match self.deliver_until(context, READS_OF_A_CALL, u64::MAX) {
+                // The write has taken the kernel's error: the end that a read finds now
+                // would not say that it was a reset.
+                Pause::End => {}
+                pause => self.stop_delivering(context, pause),
+            }
         }
         let told_senders = self.drop_output(Some(failure));
         let active = !context.common.settings.active.is_passive();

@@ -498,3 +498,30 @@ fn a_failed_send_of_an_active_owner_delivers_first() {
     rig.settle();
     assert_eq!(owner.messages(), []);
 }
+
+/// A failing send that takes the kernel's word of a reset passes it on to an active owner.
+#[test]
+fn a_failed_send_of_an_active_owner_tells_of_the_reset() {
+    let rig = Rig::new();
+    let reset = Failure::Posix(libc::ECONNRESET);
+    for keeps_open in [false, true] {
+        let owner = Process::spawn();
+        let options = [
+            flag("show_econnreset", true),
+            flag("exit_on_close", !keeps_open),
+        ];
+        let (socket, peer) = rig.tcp(&owner, &options);
+        let held = rig.hold_up();
+        socket
+            .set_options(&[active(ActiveRequest::Always)])
+            .unwrap();
+        peer.reset();
+        let sent = owner.try_send(&socket, &bytes(b"x"), false);
+        assert_eq!(sent, Sent::Failed(reset));
+        assert_eq!(owner.next(), Message::Error(reset));
+        assert_eq!(owner.next(), Message::Closed);
+        drop(held);
+        rig.settle();
+        assert_eq!(owner.messages(), []);
+    }
+}
