@@ -74,6 +74,14 @@ queue() ->
               rs_test:poll(fun() -> pending(Socket) =:= 0 end),
               {gen_tcp:recv(Peer, 0, 0), gen_tcp:send(Socket, "x"), gen_tcp:recv(Peer, 0)}
       end},
+     {"a send after a long one that the kernel has taken never waits",
+      fun(C) ->
+              {Socket, Peer} = client(C, []),
+              Long = 1024 * 1024,
+              ok = gen_tcp:send(Socket, <<0:Long/unit:8>>),
+              Count = fill(Socket),
+              drain(Peer, Long + Count)
+      end},
      {"above the high watermark a send waits until the low one",
       fun(C) ->
               {Socket, Peer} = client(C, []),

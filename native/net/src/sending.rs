@@ -225,12 +225,24 @@ impl<H: Host> Stream<H> {
                 _ => busy,
             };
         }
-        self.take_turn(pid);
         let body = data.pieces().iter().map(|piece| piece.len()).sum();
         let header = settings.framing.packet.header(body);
         let header = header.as_slice();
         let len = header.len().saturating_add(body);
         let delay = settings.delay_send;
+        if patience == Patience::Waits && !delay && self.writer.is_unfinished() {
+            // The one before was so long that it was cut. This one is made when the kernel
+            // has had its fill, as if that had been a single write.
+            match self.write_queue(low_watermark) {
+                Ok(()) if self.writer.is_unfinished() => return busy,
+                Ok(()) => {}
+                Err(errno) => {
+                    context.common.counters.sent.count(len);
+                    return Sent::Failed(self.write_failed(context, errno, true));
+                }
+            }
+        }
+        self.take_turn(pid);
         if let Some(max_queue) = settings.max_queue
             && self.writer.queued().saturating_add(len) > max_queue.bytes as usize
         {
@@ -348,7 +360,7 @@ impl<H: Host> Stream<H> {
         }
         let pieces = std::iter::once(header).chain(data.pieces().iter().map(|piece| &**piece));
         let mut together = [0; TOGETHER];
-        let written = match together.get_mut(..len) {
+        let Progress { offered, gone } = match together.get_mut(..len) {
             // One small buffer is cheaper than a vector of two.
             Some(together) if data.pieces().len() + header.len() > 1 => {
                 let mut rest = &mut *together;
@@ -357,12 +369,14 @@ impl<H: Host> Stream<H> {
                     place.copy_from_slice(piece);
                     rest = behind;
                 }
-                write(socket, std::iter::once(&*together))?.gone
+                write(socket, std::iter::once(&*together))?
             }
-            _ => write(socket, pieces)?.gone,
+            _ => write(socket, pieces)?,
         };
-        if written < len {
-            queue(&mut self.writer, header, data, written);
+        if gone < len {
+            queue(&mut self.writer, header, data, gone);
+        }
+        if gone < offered {
             self.writer.refuse();
         }
         Ok(())

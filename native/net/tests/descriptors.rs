@@ -81,9 +81,7 @@ fn use_sockets(rig: &Rig, family: Family) {
     assert!(socket.close());
     let (socket, _peer) = rig.stream(family, &owner, &[]);
     owner.send(&socket, &much).unwrap();
-    owner.try_send(&socket, &bytes(b"x"), false);
-    let in_send = tag();
-    let _ = socket.await_send(owner.pid, in_send, true);
+    let (_, in_send) = owner.wait_to_send(&socket, &bytes(b"x"));
     assert!(socket.send_timed_out(owner.pid, &in_send, true));
 
     // By a panic.

@@ -42,11 +42,8 @@ fn wait(queued: bool) -> Sent {
 
 /// Registers a wait after a send of `data` that has to wait.
 fn wait_to_send(process: &Process, socket: &Handle, data: &[u8], queued: bool) -> u64 {
-    let sent = process.try_send(socket, &bytes(data), false);
-    assert_eq!(sent, wait(queued));
-    let tag = tag();
-    let call = socket.await_send(process.pid, tag, queued);
-    assert!(matches!(call, Call::Wait), "{call:?}");
+    let (is_queued, tag) = process.wait_to_send(socket, &bytes(data));
+    assert_eq!(is_queued, queued);
     tag
 }
 
@@ -99,6 +96,37 @@ fn a_long_queue_is_kept_by_reference() {
         owner.send(&socket, &bytes(b"at once")).unwrap();
         assert_eq!(peer.read(7), b"at once");
     }
+}
+
+/// A send that one call can't write does not make the next one wait, as long as the kernel
+/// takes all of it.
+#[test]
+fn a_long_send_is_no_queue() {
+    let rig = Rig::new();
+    let owner = Process::spawn();
+    let (socket, mut peer) = rig.tcp(&owner, &[]);
+    let long = numbered(2 << 20);
+    let held = rig.hold_up();
+    assert_eq!(owner.try_send(&socket, &bytes(&long), false), Sent::Done);
+    assert!(socket.queued() > 0);
+    let more = bytes(&numbered(MUCH));
+    loop {
+        match owner.try_send(&socket, &more, false) {
+            Sent::Done => break,
+            // No wait, but one more call.
+            sent => assert_eq!(sent, wait(false)),
+        }
+        let call = socket.await_send(owner.pid, tag(), false);
+        assert!(matches!(call, Call::Done(())), "{call:?}");
+    }
+    assert!(socket.queued() > 0);
+    assert_eq!(socket.counters().unwrap().sent.count, 2);
+    // Now it is the kernel that has refused.
+    wait_to_send(&owner, &socket, b"last", true);
+    drop(held);
+    assert!(peer.read(2 << 20) == long);
+    assert!(peer.read(MUCH) == *more.0[0]);
+    assert_eq!(peer.read(4), b"last");
 }
 
 /// Above the high watermark senders wait, the first with its data queued, the others

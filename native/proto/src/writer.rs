@@ -118,6 +118,12 @@ impl<K: AsRef<[u8]>> Writer<K> {
         self.refused
     }
 
+    /// Whether a long send was cut, and the kernel may take more of it at once. (A burst
+    /// that is being gathered is shorter.)
+    pub fn is_unfinished(&self) -> bool {
+        !self.refused && self.queued >= GATHER_UP_TO
+    }
+
     /// Something was delivered or received in between: the next send starts a new burst.
     pub fn break_burst(&mut self) {
         self.burst = 0;

@@ -66,6 +66,22 @@ impl Process {
         socket.send_frames(self.pid, &Pieces { data, slices })
     }
 
+    /// A send that has to wait, up to its wait: whether the data is queued, and the tag.
+    pub(crate) fn wait_to_send(&self, socket: &Handle, data: &Iolist) -> (bool, Tag) {
+        loop {
+            let Sent::Wait { queued, .. } = self.try_send(socket, data, false) else {
+                panic!("a send that need not wait");
+            };
+            let tag = tag();
+            match socket.await_send(self.pid, tag, queued) {
+                Call::Wait => return (queued, tag),
+                // The kernel has not had its fill.
+                Call::Done(()) if !queued => {}
+                call => panic!("{call:?}"),
+            }
+        }
+    }
+
     /// A send, with its wait.
     pub(crate) fn send(&self, socket: &Handle, data: &Iolist) -> Result<(), Failure> {
         loop {
