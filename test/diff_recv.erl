@@ -257,6 +257,14 @@ waiting() ->
               Names = inet:getopts(Socket, [active, nodelay]),
               ok = gen_tcp:send(Peer, "abc"),
               {Set, Names, await(Reader)}
+      end},
+     {"a reader of a length waits while the packet type changes",
+      fun(C) ->
+              {Socket, Peer} = client(C, []),
+              Reader = blocked(async(fun() -> gen_tcp:recv(Socket, 3) end)),
+              Set = inet:setopts(Socket, [{packet, 1}]),
+              ok = gen_tcp:send(Peer, <<2, "ab">>),
+              {Set, await(Reader), gen_tcp:recv(Socket, 3, 0)}
       end}].
 
 ends() ->

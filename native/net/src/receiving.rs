@@ -173,9 +173,12 @@ impl<H: Host> Stream<H> {
         {
             return Attempt::Failed(Failure::Posix(libc::EALREADY));
         }
-        if !Self::takes_length(settings, len) {
-            return Attempt::Failed(Failure::Posix(libc::EINVAL));
-        }
+        let len = match Self::takes_length(settings, len) {
+            true => len,
+            // The type has changed while it was waiting.
+            false if mine => 0,
+            false => return Attempt::Failed(Failure::Posix(libc::EINVAL)),
+        };
         if len > MOST {
             return Attempt::Failed(Failure::Posix(libc::ENOMEM));
         }

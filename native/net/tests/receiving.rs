@@ -356,6 +356,22 @@ fn a_change_of_type_takes_effect_on_what_is_there() {
     assert_eq!(owner.messages(), [data(b"\0\x09no line")]);
 }
 
+/// A recv by length that waits is given a frame when the type changes meanwhile.
+#[test]
+fn a_waiting_recv_takes_what_the_new_type_gives() {
+    let rig = Rig::new();
+    let owner = Process::spawn();
+    let (socket, mut peer) = rig.stream(Family::Local, &owner, &[]);
+    let waiting = tag();
+    assert!(matches!(owner.try_recv(&socket, 3, waiting), Call::Wait));
+    socket.set_options(&[packet(PacketType::Length1)]).unwrap();
+    peer.write(b"\x04four");
+    assert_eq!(owner.reply(waiting), Reply::Ready);
+    assert_eq!(owner.recv(&socket, 3), Ok(b"four".to_vec()));
+    // That was the one that waited.
+    assert_eq!(owner.recv(&socket, 3), posix(libc::EINVAL));
+}
+
 /// A line type set after a recv by length does not skip what that has left.
 #[test]
 fn lines_and_lengths_mix() {
