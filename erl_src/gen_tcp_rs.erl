@@ -61,7 +61,9 @@ accept(Socket) -> accept(Socket, infinity).
 -spec accept(socket(), timeout()) -> {ok, socket()} | failure().
 accept(?SOCKET(Handle), infinity) -> accept_until(Handle, infinity);
 accept(?SOCKET(Handle), Timeout) when is_integer(Timeout) ->
-    accept_until(Handle, deadline(Timeout)).
+    accept_until(Handle, deadline(Timeout));
+accept(?SOCKET(Handle), _NoTimeout) ->
+    closed_or_clause(Handle).
 
 -spec accept_until(gen_tcp_rs_nif:handle(), infinity | integer()) -> {ok, socket()} | failure().
 accept_until(Handle, Deadline) ->
@@ -178,7 +180,9 @@ recv(?SOCKET(Handle), Length, infinity) when is_integer(Length), Length >= 0 ->
     recv_until(Handle, Length, infinity);
 recv(?SOCKET(Handle), Length, Timeout) when is_integer(Length), Length >= 0,
                                             is_integer(Timeout) ->
-    recv_until(Handle, Length, deadline(Timeout)).
+    recv_until(Handle, Length, deadline(Timeout));
+recv(?SOCKET(Handle), _Length, _Timeout) ->
+    closed_or_clause(Handle).
 
 -spec recv_until(gen_tcp_rs_nif:handle(), non_neg_integer(), infinity | integer()) ->
           {ok, term()} | failure().
@@ -203,6 +207,14 @@ recv_until(Handle, Length, Deadline) ->
             Result
     end.
 
+%% As with the port driver an argument is looked at only where there is a socket.
+-spec closed_or_clause(gen_tcp_rs_nif:handle()) -> {error, closed} | no_return().
+closed_or_clause(Handle) ->
+    case gen_tcp_rs_nif:getopts(Handle, []) of
+        {ok, []} -> error(function_clause);
+        {error, _} -> {error, closed}
+    end.
+
 -spec unrecv(socket(), iodata()) -> ok | failure().
 unrecv(?SOCKET(Handle), Data) -> gen_tcp_rs_nif:unrecv(Handle, Data).
 
@@ -210,7 +222,8 @@ unrecv(?SOCKET(Handle), Data) -> gen_tcp_rs_nif:unrecv(Handle, Data).
 %% the port driver; for others file:sendfile/5 reads and sends by itself.
 -spec sendfile(socket(), file:fd(), non_neg_integer(), non_neg_integer()) ->
           {ok, non_neg_integer()} | failure() | {error, enotsup}.
-sendfile(?SOCKET(Handle), #file_descriptor{module = prim_file} = File, Offset, Bytes) ->
+sendfile(?SOCKET(Handle), #file_descriptor{module = prim_file} = File, Offset, Bytes)
+  when Offset >= 0, Bytes >= 0 ->
     try prim_file:get_handle(File) of
         <<Descriptor:32/native>> ->
             Left = case Bytes of 0 -> infinity; _ -> Bytes end,
@@ -220,6 +233,8 @@ sendfile(?SOCKET(Handle), #file_descriptor{module = prim_file} = File, Offset, B
     catch
         error:_ -> {error, einval}
     end;
+sendfile(?SOCKET(_Handle), #file_descriptor{module = prim_file}, _Offset, _Bytes) ->
+    {error, einval};
 sendfile(?SOCKET(_Handle), _File, _Offset, _Bytes) ->
     {error, enotsup}.
 
@@ -259,7 +274,9 @@ sent(Sent) -> Sent.
 
 -spec shutdown(socket(), read | write | read_write) -> ok | failure().
 shutdown(?SOCKET(Handle), How) when How =:= read; How =:= write; How =:= read_write ->
-    gen_tcp_rs_nif:shutdown(Handle, How).
+    gen_tcp_rs_nif:shutdown(Handle, How);
+shutdown(?SOCKET(Handle), _How) ->
+    closed_or_clause(Handle).
 
 %% Waits for queued output as the port driver does: as long as there is progress, for
 %% at most three minutes or the time of `linger`. What is left is written later. With
@@ -359,7 +376,9 @@ controlling_process(?SOCKET(Handle) = Socket, NewOwner) when is_pid(NewOwner) ->
             end;
         owner -> ok;
         Error -> Error
-    end.
+    end;
+controlling_process(?SOCKET(Handle), _NoProcess) ->
+    closed_or_clause(Handle).
 
 -spec transfer(gen_tcp_rs_nif:handle(), pid(), false | gen_tcp_rs_nif:active()) ->
           ok | failure().
@@ -410,7 +429,14 @@ getopts(?SOCKET(Handle), Names) when is_list(Names) ->
 -spec getstat(socket(), [inet:stat_option()]) ->
           {ok, [{inet:stat_option(), non_neg_integer()}]} | failure().
 getstat(?SOCKET(Handle), Names) when is_list(Names) ->
-    gen_tcp_rs_nif:getstat(Handle, Names).
+    case are_counters(Names) of
+        true -> gen_tcp_rs_nif:getstat(Handle, Names);
+        false -> {error, einval}
+    end.
+
+-spec are_counters([term()]) -> boolean().
+are_counters([Name | Names]) -> lists:member(Name, inet:stats()) andalso are_counters(Names);
+are_counters([]) -> true.
 
 -spec sockname(socket()) -> {ok, term()} | failure().
 sockname(?SOCKET(Handle)) -> gen_tcp_rs_nif:sockname(Handle).

@@ -19,6 +19,13 @@ observations() ->
      || {State, Make} <- states(), {Name, Call} <- calls()]
     ++ [{"bad argument: " ++ Name, fun(C) -> {Socket, _} = client(C, []), attempt(fun() -> Call(Socket) end) end}
         || {Name, Call} <- bad_arguments()]
+    ++ [{"bad argument, closed: " ++ Name,
+         fun(C) ->
+                 {Socket, _} = client(C, []),
+                 ok = gen_tcp:close(Socket),
+                 attempt(fun() -> Call(Socket) end)
+         end}
+        || {Name, Call} <- bad_arguments()]
     ++ [{"not a socket: " ++ Name,
          fun(_) ->
                  [attempt(fun() -> Call(Term) end) || Term <- [foo, 1, make_ref(), self()]]
@@ -203,8 +210,18 @@ bad_arguments() ->
      {"getstat unknown", fun(S) -> inet:getstat(S, [recv_oct, nonsense]) end},
      {"getstat twice the same", fun(S) -> inet:getstat(S, [send_cnt, recv_cnt, send_cnt]) end},
      {"unrecv atom", fun(S) -> gen_tcp:unrecv(S, foo) end},
+     {"getstat improper list", fun(S) -> inet:getstat(S, [recv_cnt | recv_oct]) end},
+     {"getstat of no atoms", fun(S) -> [inet:getstat(S, [Name]) || Name <- [1, "recv_cnt", <<"recv_cnt">>]] end},
+     {"getopts improper list", fun(S) -> inet:getopts(S, [packet | mode]) end},
+     {"sendfile from a negative place", fun(S) -> sent_from(S, -1) end},
      {"cancel_monitor of a foreign reference", fun(_) -> inet:cancel_monitor(make_ref()) end},
      {"cancel_monitor of no reference", fun(_) -> inet:cancel_monitor(foo) end}].
+
+sent_from(Socket, Offset) ->
+    {ok, File} = file:open("/etc/hostname", [read, raw, binary]),
+    Sent = file:sendfile(File, Socket, Offset, 1, []),
+    ok = file:close(File),
+    Sent.
 
 sequences() ->
     [{"closing twice", fun(C) -> {Socket, _} = client(C, []), {gen_tcp:close(Socket), gen_tcp:close(Socket)} end},

@@ -126,6 +126,11 @@ impl<H: Host> Endpoint<H> {
             .ok_or(Failure::Posix(libc::EINVAL))
     }
 
+    /// Whether the socket is closed for its users; output may still be written.
+    pub fn is_gone(&self) -> bool {
+        self.lock().role.is_gone()
+    }
+
     /// Whether the socket is closed and all its output written.
     pub fn is_closed(&self) -> bool {
         matches!(self.lock().role, Role::Closed)

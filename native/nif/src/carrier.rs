@@ -74,6 +74,7 @@ fn send_frames<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>) -> NifResul
     let pid = Pid::caller(env);
     Ok(sent(
         env,
+        socket,
         with_pieces(data, |pieces| socket.send_frames(pid, pieces)),
     ))
 }

@@ -80,8 +80,17 @@ pub(crate) fn charge(env: Env<'_>) {
 fn unrecv<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>) -> NifResult<Term<'a>> {
     Ok(match Binary::from_iolist(data) {
         Ok(bytes) => done(env, socket.unrecv(bytes.as_slice())),
-        Err(_) => error(env, Failure::Posix(libc::EINVAL)),
+        Err(_) => error(env, no_data(socket)),
     })
+}
+
+/// What a call is told whose data is none: as with the port driver it is looked at only
+/// where there is a socket.
+fn no_data(socket: &Socket) -> Failure {
+    match socket.is_gone() {
+        true => Failure::Closed,
+        false => Failure::Posix(libc::EINVAL),
+    }
 }
 
 #[rustler::nif]
@@ -89,11 +98,11 @@ fn send<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>, force: bool) -> Ni
     let pid = Pid::caller(env);
     let result = with_pieces(data, |pieces| socket.send(pid, pieces, force));
     charge(env);
-    Ok(sent(env, result))
+    Ok(sent(env, socket, result))
 }
 
 /// `ok`, `{wait, IsQueued, Timeout, Close}` or `{error, Reason}`.
-pub(crate) fn sent<'a>(env: Env<'a>, sent: NifResult<Sent>) -> Term<'a> {
+pub(crate) fn sent<'a>(env: Env<'a>, socket: &Socket, sent: NifResult<Sent>) -> Term<'a> {
     match sent {
         Ok(Sent::Done) => atoms::ok().encode(env),
         Ok(Sent::Wait {
@@ -108,7 +117,7 @@ pub(crate) fn sent<'a>(env: Env<'a>, sent: NifResult<Sent>) -> Term<'a> {
             (atoms::wait(), queued, timeout, close).encode(env)
         }
         Ok(sent) => refused(env, sent),
-        Err(_) => error(env, Failure::Posix(libc::EINVAL)),
+        Err(_) => error(env, no_data(socket)),
     }
 }
 
@@ -124,7 +133,7 @@ fn send_now<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>) -> NifResult<T
         match with_pieces(data, |pieces| socket.send_now(pid, pieces, tag)) {
             Ok(Sent::Done) => atoms::ok().encode(env),
             Ok(sent) => refused(env, sent),
-            Err(_) => error(env, Failure::Posix(libc::EINVAL)),
+            Err(_) => error(env, no_data(socket)),
         },
     )
 }
