@@ -66,7 +66,10 @@ fn getopts<'a>(env: Env<'a>, socket: &'a Socket, names: Term<'a>) -> NifResult<T
 
 /// `{ok, [{Name, Count}]}` or `{error, einval}`.
 #[rustler::nif]
-fn getstat<'a>(env: Env<'a>, socket: &'a Socket, names: Vec<Atom>) -> NifResult<Term<'a>> {
+fn getstat<'a>(env: Env<'a>, socket: &'a Socket, names: Term<'a>) -> NifResult<Term<'a>> {
+    // Decoding a list without a proper end panics; its length is an error.
+    names.list_length()?;
+    let names = names.decode::<Vec<Atom>>()?;
     let mut wanted = Vec::with_capacity(names.len());
     for name in names {
         let known = name
