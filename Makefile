@@ -14,7 +14,7 @@ help:
 	@echo "make conformance TIER=applications  the same for OTP's ssl, inets and ssh (half an hour)"
 	@echo "make matrix     the tests on Debian's other releases of Erlang/OTP (as root); WHAT=quick, WHAT=conformance"
 	@echo "make fuzz       the fuzz targets, SECONDS (60) each; fails on any finding"
-	@echo "make sound      the library under AddressSanitizer and valgrind (5 minutes)"
+	@echo "make sound      the library under AddressSanitizer and valgrind, its pollers in loom (5 minutes)"
 	@echo "make memcheck   the part of it with valgrind, a quarter of a minute"
 	@echo "make soak       20,000 connections with mixed traffic for SECONDS (600), and 100,000 processes killed at work"
 	@echo "make bench      every row of the benchmark on inet, socket and rs (20 minutes); ROWS=, ROUNDS=: bench/README.md"
@@ -61,6 +61,7 @@ fuzz:
 
 sound: memcheck
 	@$(WITH_ENV) sh support/sound/sanitize.sh
+	@$(WITH_ENV) sh support/sound/loom.sh
 
 memcheck:
 	@support/setup.sh sound

@@ -122,7 +122,7 @@ is_allowed(Licence) ->
 
 %% Of each crate the lock file has where it is from and a checksum.
 packages_come_from_the_registry(_Config) ->
-    [lock_file_is_complete(path(Lock)) || Lock <- ["Cargo.lock", "native/fuzz/Cargo.lock"]],
+    [lock_file_is_complete(path(Lock)) || Lock <- ["Cargo.lock", "native/fuzz/Cargo.lock", "native/loom/Cargo.lock"]],
     ok.
 
 lock_file_is_complete(File) ->
