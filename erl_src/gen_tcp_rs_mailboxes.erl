@@ -16,6 +16,8 @@
 %% Between two looks, in milliseconds: a pause is at most as long again as it had to be.
 -define(SHORTEST, 1).
 -define(LONGEST, 100).
+%% A mailbox with so many messages beside the socket's own is not looked through.
+-define(OTHERS, 10000).
 
 -spec start_link() -> {ok, pid()} | {error, term()} | ignore.
 start_link() ->
@@ -44,21 +46,27 @@ handle_info(_Message, State) ->
 watch(Handle) ->
     case gen_tcp_rs_nif:paused(Handle) of
         {_Owner, _Room, Pause} ->
-            _ = spawn_link(fun() -> look(Handle, Pause, ?SHORTEST) end),
+            _ = spawn_link(fun() -> look(Handle, Pause, ?SHORTEST, 0) end),
             ok;
         false ->
             ok
     end.
 
 %% Owner and limit may change meanwhile.
--spec look(gen_tcp_rs_nif:handle(), byte(), pos_integer()) -> ok.
-look(Handle, Pause, Milliseconds) ->
+-spec look(gen_tcp_rs_nif:handle(), byte(), pos_integer(), non_neg_integer()) -> ok.
+look(Handle, Pause, Milliseconds, Before) ->
     case gen_tcp_rs_nif:paused(Handle) of
         {Owner, Room, Pause} ->
             case process_info(Owner, message_queue_len) of
                 {message_queue_len, Length} when Length > Room ->
-                    receive after Milliseconds -> ok end,
-                    look(Handle, Pause, min(2 * Milliseconds, ?LONGEST));
+                    case Length =:= Before andalso Milliseconds =:= ?LONGEST
+                        andalso Length =< 2 * Room + ?OTHERS andalso count(Handle, Owner) =< Room of
+                        true ->
+                            gen_tcp_rs_nif:resume(Handle, Pause);
+                        false ->
+                            receive after Milliseconds -> ok end,
+                            look(Handle, Pause, min(2 * Milliseconds, ?LONGEST), Length)
+                    end;
                 %% The socket of an owner that has gone closes.
                 _ ->
                     gen_tcp_rs_nif:resume(Handle, Pause)
@@ -66,3 +74,19 @@ look(Handle, Pause, Milliseconds) ->
         _ ->
             ok
     end.
+
+%% The messages of this socket. An owner that leaves its mailbox as it is may wait for the
+%% next of them: others, which it does not read, are not to keep it waiting for ever.
+-spec count(gen_tcp_rs_nif:handle(), pid()) -> non_neg_integer().
+count(Handle, Owner) ->
+    Socket = {'$inet', gen_tcp_rs, Handle},
+    case process_info(Owner, messages) of
+        {messages, Messages} -> length([Message || Message <- Messages, is_of(Socket, Message)]);
+        undefined -> 0
+    end.
+
+-spec is_of(gen_tcp_rs:socket(), term()) -> boolean().
+is_of(Socket, Message) when is_tuple(Message), tuple_size(Message) >= 2 ->
+    element(2, Message) =:= Socket orelse element(1, Message) =:= Socket;
+is_of(_Socket, _Message) ->
+    false.
