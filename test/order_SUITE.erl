@@ -7,7 +7,7 @@
 
 -export([suite/0, all/0, groups/0, init_per_group/2, end_per_group/2]).
 -export([owner_rearms_once/1, owner_rearms_count/1, others_rearm_once/1, others_rearm_count/1, everyone_rearms/1,
-         handover_active/1, handover_once/1, handover_count/1, a_gap_is_seen/1,
+         handover_active/1, handover_once/1, handover_count/1, handover_mixed/1, a_gap_is_seen/1,
          buffers_misorder_two_senders/1]).
 
 -define(DEADLINE, 60000).
@@ -24,7 +24,7 @@ all() ->
 
 groups() ->
     rs_test:groups_of([owner_rearms_once, owner_rearms_count, others_rearm_once, others_rearm_count, everyone_rearms,
-                       handover_active, handover_once, handover_count]).
+                       handover_active, handover_once, handover_count, handover_mixed]).
 
 init_per_group(Group, Config) -> rs_test:init_group(Group, Config).
 end_per_group(Group, Config) -> rs_test:end_group(Group, Config).
@@ -298,13 +298,17 @@ handover_once(Config) -> handover(Config, once).
 %% The same with a count.
 handover_count(Config) -> handover(Config, 20).
 
+%% The same where each owner sets every mode, passive among them.
+handover_mixed(Config) -> handover(Config, mixed).
+
 handover(Config, Mode) ->
     Context = rs_test:context(Config),
     Times = number_from("RS_HANDOVERS", 1000),
     Owner = self(),
     {Socket, Peer} = rs_test:client(Context, [{packet, 4}]),
     Sender = start_endless(Peer),
-    Ring = [spawn_link(fun() -> holder(Owner, Socket, Sender, Mode) end) || _ <- lists:seq(1, 4)],
+    Ring = [spawn_opt(fun() -> holder(Owner, Socket, Sender, Mode) end, [link, {message_queue_data, Data}])
+            || Data <- [on_heap, off_heap, off_heap, on_heap]],
     First = hd(Ring),
     ok = gen_tcp:controlling_process(Socket, First),
     First ! {token, 0, Times, tl(Ring) ++ [First]},
@@ -348,11 +352,29 @@ hold(Socket, Sender, Mode, Expected, Count) ->
         {tcp_passive, Socket} -> hold(Socket, Sender, Mode, Expected, Count);
         {tcp_closed, Socket} -> error({closed_after, Expected})
     after 0 ->
-            ok = arm(Socket, Mode, 1),
-            receive
-                {tcp, Socket, Frame} -> hold(Socket, Sender, Mode, seen(Sender, Frame, Expected), Count - 1)
-            after ?DEADLINE -> error({stopped_after, Expected, inet:getopts(Socket, [active]), Count})
-            end
+            Now = case Mode of
+                      mixed -> element(rand:uniform(5), {true, once, 1, 7, false});
+                      _ -> Mode
+                  end,
+            Frame = next_frame(Socket, Now, Expected),
+            hold(Socket, Sender, Mode, seen(Sender, Frame, Expected), Count - 1)
+    end.
+
+%% What has come before the socket was made passive is there first.
+next_frame(Socket, false, _Expected) ->
+    ok = inet:setopts(Socket, [{active, false}]),
+    receive
+        {tcp, Socket, Frame} ->
+            Frame
+    after 0 ->
+            {ok, Frame} = gen_tcp:recv(Socket, 0, ?DEADLINE),
+            Frame
+    end;
+next_frame(Socket, Mode, Expected) ->
+    ok = arm(Socket, Mode, 1),
+    receive
+        {tcp, Socket, Frame} -> Frame
+    after ?DEADLINE -> error({stopped_after, Expected, inet:getopts(Socket, [active])})
     end.
 
 %% Sends until it is told to stop, and then says how many frames there were.

@@ -268,8 +268,10 @@ back_pressure(Config) ->
     {ok, <<"more">>} = gen_tcp:recv(Socket, 4, 5000),
     ok.
 
-%% A send and a recv cost the same with a hundred thousand messages in the mailbox.
+%% Sending, receiving, options, connecting and accepting cost the same with a hundred thousand messages in the
+%% mailbox.
 big_mailbox(Config) ->
+    Listen = rs_test:listen(context(Config), []),
     {Socket, Peer} = client(context(Config), []),
     _Echo = rs_test:async_owner(Peer, fun() -> echo(Peer) end),
     Time = fun() ->
@@ -277,8 +279,14 @@ big_mailbox(Config) ->
                        timer:tc(fun() ->
                                         lists:foreach(fun(_) ->
                                                               ok = gen_tcp:send(Socket, "x"),
-                                                              {ok, <<"x">>} = gen_tcp:recv(Socket, 1, 5000)
-                                                      end, lists:seq(1, 300))
+                                                              {ok, <<"x">>} = gen_tcp:recv(Socket, 1, 5000),
+                                                              ok = inet:setopts(Socket, [{active, once}]),
+                                                              ok = inet:setopts(Socket, [{active, false}])
+                                                      end, lists:seq(1, 300)),
+                                        lists:foreach(fun(_) ->
+                                                              {ok, _} = rs_test:connect(context(Config), Listen, []),
+                                                              _ = rs_test:accept(Listen)
+                                                      end, lists:seq(1, 100))
                                 end),
                    Microseconds
            end,
