@@ -119,13 +119,15 @@ returned(Start, Rounds) ->
     [] =:= [Key || Pair <- lists:zip(Start, Rounds), {Key, _, false} <- more(Pair)]
         andalso [] =:= [Key || Node <- Rounds, {Key, _, false} <- slopes(Node)].
 
+%% The VM counts what it has given to anybody, and malloc is where the library itself has its memory: a leak is in one of the two.
+%% What is resident beyond are fragments of the VM's own, more of them the longer the traffic was.
 %% Of a node: the memory after the rounds that came before the traffic and those that came after it.
 same_memory(Pair) ->
     [{Key, More, true} = Gate || {Key, More, _} = Gate <- more(Pair)].
 
 more({Before, After}) ->
     [{Key, More, More < Most}
-     || {Key, Most} <- [{memory, ?MEGABYTE}, {rss, 8 * ?MEGABYTE}, {data, 8 * ?MEGABYTE}],
+     || {Key, Most} <- [{memory, ?MEGABYTE}, {malloc, 2 * ?MEGABYTE}, {rss, 32 * ?MEGABYTE}, {data, 32 * ?MEGABYTE}],
         More <- [last(Key, After) - last(Key, Before)]].
 
 %% A kilobyte lost with each of a thousand sockets would add a megabyte in each of ten rounds. The VM takes
@@ -136,7 +138,7 @@ flat(Rounds) ->
 
 slopes(Rounds) ->
     [{Key, Slope, Slope < Most}
-     || {Key, Most} <- [{memory, 2 * ?MEGABYTE}, {rss, 4 * ?MEGABYTE}, {data, 4 * ?MEGABYTE}],
+     || {Key, Most} <- [{memory, 2 * ?MEGABYTE}, {malloc, ?MEGABYTE}, {rss, 4 * ?MEGABYTE}, {data, 4 * ?MEGABYTE}],
         Slope <- [slope(Key, Rounds)]].
 
 %% The least of five rounds: fragments make steps up that the next round takes back.
@@ -155,8 +157,9 @@ report(Each, Talk, Open, Warm, After, Start, End) ->
     Slope = fun(Key) -> lists:max([slope(Key, Rounds) || Rounds <- End]) div 1024 end,
     Atop = lists:max([maps:get(memory, Now) - maps:get(memory, Was) || {Was, Now} <- lists:zip(Warm, After)]) div 1024,
     io_lib:format("~w connections, ~w s: ~w exchanges, ~w MB and back, no byte wrong; most sockets of a node ~w; "
-                  "BEAM memory right after ~w kB more; after rounds of ~w BEAM ~w, RSS ~w, VmData ~w kB more, "
-                  "slopes ~w, ~w, ~w kB",
+                  "BEAM memory right after ~w kB more; after rounds of ~w BEAM ~w, malloc ~w, RSS ~w, VmData ~w kB "
+                  "more, slopes ~w, ~w, ~w, ~w kB",
                   [Each * ?NODES, seconds(), Sum(exchanges), Sum(bytes) div ?MEGABYTE,
                    lists:max([maps:get(sockets, Now) || Now <- Open]), Atop, max(1, Each div 10) * ?NODES,
-                   Left(memory), Left(rss), Left(data), Slope(memory), Slope(rss), Slope(data)]).
+                   Left(memory), Left(malloc), Left(rss), Left(data),
+                   Slope(memory), Slope(malloc), Slope(rss), Slope(data)]).

@@ -218,7 +218,31 @@ measure() ->
     Measured = load_SUITE:measure(),
     {ok, Status} = file:read_file("/proc/self/status"),
     {match, [Data]} = re:run(Status, "VmData:\\s+([0-9]+) kB", [{capture, all_but_first, list}]),
-    Measured#{data => list_to_integer(Data) * 1024, monitors => monitors()}.
+    Measured#{data => list_to_integer(Data) * 1024, malloc => malloc(), monitors => monitors()}.
+
+%% What is resident of the heaps of malloc, which are the library's and the drivers'; the VM maps its own. Of malloc are the
+%% segment of that name, and of its arenas the anonymous ones, which begin at multiples of 64 MB.
+malloc() ->
+    {ok, Maps} = file:read_file("/proc/self/smaps"),
+    malloc(binary:split(Maps, <<"\n">>, [global]), false, 0).
+
+malloc([], _IsHeap, Sum) ->
+    Sum;
+malloc([Line | Lines], IsHeap, Sum) ->
+    case binary:split(Line, <<" ">>, [global, trim_all]) of
+        [<<"Rss:">>, Kilobytes, <<"kB">>] when IsHeap ->
+            malloc(Lines, IsHeap, Sum + binary_to_integer(Kilobytes) * 1024);
+        [Range, _, _, _, _ | Name] ->
+            case binary:split(Range, <<"-">>) of
+                [Start, _End] ->
+                    IsArena = Name =:= [] andalso binary_to_integer(Start, 16) rem (64 * 1024 * 1024) =:= 0,
+                    malloc(Lines, IsArena orelse Name =:= [<<"[heap]">>], Sum);
+                _ ->
+                    malloc(Lines, IsHeap, Sum)
+            end;
+        _ ->
+            malloc(Lines, IsHeap, Sum)
+    end.
 
 %% Processes that the application watches.
 monitors() ->
