@@ -12,6 +12,8 @@
 -define(GUESTS, 20).
 -define(ROUNDS, 10).
 -define(MEGABYTE, 1048576).
+%% For a node where ten thousand processes want to run before the one that was asked for.
+-define(DEADLINE, 300000).
 
 suite() ->
     [{timetrap, {seconds, 600 + 2 * seconds()}}].
@@ -62,25 +64,25 @@ soak(Backend, Each, Nodes) ->
 round(Backend, Calling, Each, Seconds, Quiet) ->
     Nodes = [Node || {Node, _} <- Calling],
     Open = fun({Node, Addresses}) ->
-                   rs_peer:call(Node, fun() -> soak_node:open(Backend, Addresses, Each, ?GUESTS) end)
+                   rs_peer:call(Node, fun() -> soak_node:open(Backend, Addresses, Each, ?GUESTS) end, ?DEADLINE)
            end,
     Crowds = parallel(Calling, Open),
     Talking = lists:zip(Nodes, Crowds),
-    ok = lists:foreach(fun({Node, Crowd}) -> rs_peer:call(Node, fun() -> soak_node:talk(Crowd) end) end, Talking),
+    ok = lists:foreach(fun({Node, Crowd}) -> rs_peer:call(Node, fun() -> soak_node:talk(Crowd) end, ?DEADLINE) end, Talking),
     %% This is the test's time, not a wait for something.
     receive after Seconds * 1000 -> ok end,
     Opened = everywhere(Nodes, fun() -> soak_node:measure() end),
     Talk = parallel(Talking, fun({Node, Crowd}) ->
-                                     rs_peer:call(Node, fun() -> soak_node:finish(Crowd) end, 300000)
+                                     rs_peer:call(Node, fun() -> soak_node:finish(Crowd) end, ?DEADLINE)
                              end),
     [[] = maps:get(failed, Said) || Said <- Talk],
     After = parallel(lists:zip(Nodes, Quiet),
-                     fun({Node, Was}) -> rs_peer:call(Node, fun() -> soak_node:settled(Was) end) end),
+                     fun({Node, Was}) -> rs_peer:call(Node, fun() -> soak_node:settled(Was) end, ?DEADLINE) end),
     [0 = Failures || Failures <- everywhere(Nodes, fun() -> soak_node:failures() end)],
     {Opened, Talk, After}.
 
 everywhere(Nodes, Function) ->
-    parallel(Nodes, fun(Node) -> rs_peer:call(Node, Function) end).
+    parallel(Nodes, fun(Node) -> rs_peer:call(Node, Function, ?DEADLINE) end).
 
 parallel(Items, Function) ->
     Asyncs = [rs_test:async(fun() -> Function(Item) end) || Item <- Items],
