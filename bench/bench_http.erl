@@ -50,8 +50,11 @@ start(Root) ->
     ok = filelib:ensure_dir(File),
     ok = file:write_file(File, binary:copy(<<"x">>, ?SIZE)),
     {ok, _} = application:ensure_all_started(inets),
+    %% Head and body of an answer are two sends: with Nagle's algorithm the second waits 40 ms for the client's delayed
+    %% acknowledgement of the first, whatever the backend.
     {ok, Server} = inets:start(httpd, [{port, 0}, {bind_address, {127, 0, 0, 1}}, {server_name, "bench"}, {server_root, Root},
                                        {document_root, Root}, {max_clients, 200}, {keep_alive, true},
+                                       {socket_type, {ip_comm, [{nodelay, true}]}},
                                        {max_keep_alive_request, 100000000}, {modules, [mod_get]}]),
     [{port, Port}] = httpd:info(Server, [port]),
     Port.
