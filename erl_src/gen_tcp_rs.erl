@@ -89,6 +89,7 @@ accept_until(Handle, Deadline) ->
             failed(accept, Error)
     end.
 
+%% @private
 %% An error of the system's that the operator may have to know of.
 -spec failed(accept | connect | listen, failure()) -> failure().
 failed(Call, {error, Reason} = Error) ->
@@ -335,6 +336,7 @@ await_drained(Handle, Ref, Queued, Deadline) ->
             end
     end.
 
+%% @private
 %% Closes every socket but those of the node's distribution as the death of its owner
 %% would, waits for queued output, and ends the poller threads.
 -spec stop_all(non_neg_integer()) -> ok.
