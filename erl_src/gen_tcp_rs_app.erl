@@ -32,9 +32,11 @@ stop(_State) ->
 
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
+    %% The driver belongs to this process: one that ends would have it unloaded.
+    Driver = [gen_tcp_rs_driver || gen_tcp_rs_driver:load()],
     {ok, {#{intensity => 10, period => 1},
           [#{id => Module, start => {Module, start_link, []}}
-           || Module <- [gen_tcp_rs_event, gen_tcp_rs_monitors, gen_tcp_rs_mailboxes]]}}.
+           || Module <- [gen_tcp_rs_event, gen_tcp_rs_monitors, gen_tcp_rs_mailboxes | Driver]]}}.
 
 -spec start_supervisor() -> {ok, pid()} | {error, term()}.
 start_supervisor() ->

@@ -90,10 +90,10 @@ start() ->
 %% Before anything can open a socket here.
 -spec tune() -> ok.
 tune() ->
-    [Spin, Assist, Gather, AdaptiveReads] =
+    [Spin, Gather, AdaptiveReads] =
         [application:get_env(gen_tcp_rs, Switch, true) =/= false
-         || Switch <- [spin, assist, gather, adaptive_reads]],
-    gen_tcp_rs_nif:tune(Spin, Assist, Gather, AdaptiveReads).
+         || Switch <- [spin, gather, adaptive_reads]],
+    gen_tcp_rs_nif:tune(Spin, Gather, AdaptiveReads).
 
 -spec start_overlay() -> ok | {error, refusal()}.
 start_overlay() ->

@@ -18,11 +18,12 @@ all() ->
 -define(LICENCES, ["Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Unlicense", "Zlib",
                    "Apache-2.0 WITH LLVM-exception", "Unicode-3.0"]).
 
-%% Nothing of the library can be called or replaced by name but rustler's entry points.
+%% Nothing of the library can be called or replaced by name but the entry points by which the VM
+%% loads it: rustler's, as NIFs, and one as a driver.
 exports_its_entry_points_alone(_Config) ->
     Symbols = [lists:last(string:lexemes(Line, " "))
                || Line <- run("nm", ["-D", "--defined-only", library()])],
-    ["gen_tcp_rs_nif_init", "nif_init"] = lists:sort(Symbols).
+    ["driver_init", "gen_tcp_rs_nif_init", "nif_init"] = lists:sort(Symbols).
 
 %% All relocations are done at load and read-only then, no stack or segment is both
 %% written and executed, no path is searched for libraries, and it is never unmapped.
@@ -72,8 +73,6 @@ other_functions() ->
       "pthread_attr_destroy pthread_attr_init pthread_attr_setstacksize pthread_detach pthread_join "
       "pthread_key_create pthread_key_delete pthread_self pthread_setname_np pthread_setspecific "
       "pthread_attr_getstack pthread_attr_getguardsize pthread_getattr_np "
-      %% How exactly the poller's naps end: refused, they are longer.
-      "prctl "
       %% Of std: a panic's message and its backtrace, how many processors a container has,
       %% and the seeds of its tables.
       "abort dl_iterate_phdr fstat64 getcwd getenv getrandom lseek64 open64 readlink realpath stat64 "

@@ -305,10 +305,29 @@ impl<H: Host> Endpoint<H> {
         }
     }
 
+    /// An event has come: what was armed for one is used up. A steady one stays, unless
+    /// nobody wants it any more.
+    fn spend(&self, state: &mut State<H>) {
+        let State { common, role } = state;
+        let watch = &mut common.watch;
+        if watch.armed.steady
+            && let Some((socket, interest)) = role.interest(&common.settings)
+        {
+            if interest.read {
+                return;
+            }
+            if let Some(token) = watch.token {
+                // It fails for nothing that is registered.
+                let _ = self.poller.arm(socket.as_fd(), token, Interest::NONE, true);
+            }
+        }
+        watch.armed = Interest::NONE;
+    }
+
     /// The kernel says that something can be done. Called by the poller.
     pub(crate) fn ready(&self, ready: Interest, reads: u32) {
         let mut state = self.lock();
-        state.common.watch.armed = Interest::NONE;
+        self.spend(&mut state);
         let (mut context, role) = self.split(&mut state);
         match role {
             Role::Connecting(_) => {
@@ -409,8 +428,8 @@ impl<H: Host> Role<H> {
     /// What the role waits for.
     fn interest(&self, settings: &Settings) -> Option<(&Socket, Interest)> {
         let write_only = Interest {
-            read: false,
             write: true,
+            ..Interest::NONE
         };
         Some(match self {
             Role::Connecting(connecting) => (&connecting.socket, write_only),

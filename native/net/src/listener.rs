@@ -132,7 +132,7 @@ impl<H: Host> Listener<H> {
     pub(crate) fn interest(&self) -> Interest {
         Interest {
             read: self.called.is_none() && !self.waiting.is_empty(),
-            write: false,
+            ..Interest::NONE
         }
     }
 

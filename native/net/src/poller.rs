@@ -1,12 +1,15 @@
-//! The thread that waits for readiness, and the table of open sockets.
+//! Waiting for readiness, and the table of open sockets.
 //!
 //! A socket is armed for one event at a time, by whichever thread finds that it has to
 //! wait. The event is handled under the socket's lock. A token is never used again, so
 //! an event that was in flight while its socket closed finds nobody.
+//!
+//! The poller's own thread waits for events, unless somebody else has taken that over: a
+//! set of the kernel is itself an fd that is readable while it holds an event.
 
 use crate::host::{Host, Reply, Report};
 use crate::spin;
-use crate::stream::{READS_OF_AN_ASSIST, READS_OF_AN_EVENT};
+use crate::stream::{READS_OF_A_SERVICE, READS_OF_AN_EVENT};
 use crate::sys::{self, Interest};
 use crate::totals::{self, Total};
 use crate::tuning::Tuning;
@@ -14,7 +17,7 @@ use mio::{Events, Poll, Registry, Waker};
 use parking_lot::Mutex;
 use std::io;
 use std::num::NonZeroU64;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,22 +47,15 @@ impl Token {
 const WAKER: Token = Token(NonZeroU64::MAX);
 /// Events taken from the kernel at once.
 const BATCH: usize = 256;
-/// Events that a scheduler's thread takes at once, and how often in one call: with one
-/// read each they hold it for less than a millisecond.
-const BATCH_OF_A_CALL: usize = 4;
-const BATCHES_OF_A_CALL: usize = 4;
-/// After so many nanoseconds a caller takes no further events.
-const MOST_OF_A_CALL: u64 = 100_000;
+/// Events taken at once by a thread that serves the poller beside other work, and the
+/// nanoseconds after which it takes no more: well below a millisecond in all.
+const BATCH_OF_A_SERVICE: usize = 8;
+const MOST_OF_A_SERVICE: u64 = 200_000;
 /// How often the thread is woken in vain before it is left behind.
 const WAKE_TRIALS: u32 = 3;
 /// How long the thread waits after a failed look for events: if that goes on, it must not
 /// take a processor for itself.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(1);
-/// How long the thread stays away while callers serve the events: longer each time that
-/// they have left it none, shorter each time that they have.
-const SHORTEST_NAP: Duration = Duration::from_micros(100);
-const LONGEST_NAP: Duration = Duration::from_micros(200);
-
 /// A poller thread and the sockets it serves.
 pub struct Poller<H: Host> {
     pub(crate) tuning: Tuning,
@@ -68,8 +64,8 @@ pub struct Poller<H: Host> {
     table: Mutex<Table<H>>,
     /// The token of the event handled last: who spins looks whether others need the CPU.
     last: AtomicU64,
-    /// How many times a caller has served events.
-    assists: AtomicU64,
+    /// Somebody else waits for events, and calls [`Poller::serve`].
+    handed_over: AtomicBool,
     stopping: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -105,7 +101,7 @@ impl<H: Host> Poller<H> {
                 waiting: Vec::new(),
             }),
             last: AtomicU64::new(0),
-            assists: AtomicU64::new(0),
+            handed_over: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             thread: Mutex::new(None),
         });
@@ -122,6 +118,9 @@ impl<H: Host> Poller<H> {
         self.stopping.store(true, Ordering::Release);
         let woken = (0..WAKE_TRIALS).any(|_| self.waker.wake().is_ok());
         let thread = self.thread.lock().take();
+        if let Some(thread) = &thread {
+            thread.thread().unpark();
+        }
         // A thread that could not be woken ends at its next event, which may never come.
         if let Some(thread) = thread.filter(|_| woken) {
             let _ = thread.join();
@@ -197,7 +196,7 @@ impl<H: Host> Poller<H> {
         }
     }
 
-    /// Arms `fd` for one event.
+    /// Arms `fd`, for one event unless the interest is steady.
     ///
     /// **Errors:** the kernel has no room for another watch.
     pub(crate) fn arm(
@@ -207,7 +206,7 @@ impl<H: Host> Poller<H> {
         interest: Interest,
         known: bool,
     ) -> io::Result<()> {
-        sys::arm_once(
+        sys::arm(
             self.registry.as_raw_fd(),
             fd,
             token.0.get(),
@@ -233,47 +232,61 @@ impl<H: Host> Poller<H> {
         now != last && now != token.0.get()
     }
 
-    /// Serves what is ready now, in the thread of a caller that has nothing better to do
-    /// before it waits: no thread needs to be woken for it. True: something was.
+    /// Is readable while there are events: for who waits in the place of the thread.
+    pub fn fd(&self) -> RawFd {
+        self.registry.as_raw_fd()
+    }
+
+    /// From now on somebody else waits for [`fd`](Self::fd) and calls [`serve`](Self::serve);
+    /// the thread rests.
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Release);
+        // It may be waiting. One that can't be woken rests after its next event.
+        let _ = self.waker.wake();
+    }
+
+    /// The thread waits for events again.
+    pub fn take_back(&self) {
+        self.handed_over.store(false, Ordering::Release);
+        if let Some(thread) = &*self.thread.lock() {
+            thread.thread().unpark();
+        }
+    }
+
+    /// Serves what is ready, for a fraction of a millisecond at most. False: the poller is
+    /// stopping, and wants to be served no more.
     ///
     /// No socket may be locked.
-    pub(crate) fn assist(&self) -> bool {
-        if !self.tuning.assist {
-            return false;
-        }
+    pub fn serve(&self) -> bool {
         let start = spin::now();
-        let mut served = 0;
         let mut time = 0;
-        for _ in 0..BATCHES_OF_A_CALL {
-            // A waker's event that went to a caller would not reach the thread.
+        let mut events = BATCH_OF_A_SERVICE;
+        while events == BATCH_OF_A_SERVICE && time < MOST_OF_A_SERVICE {
+            // The waker's event is for the thread then.
             if self.is_stopping() {
-                break;
+                return false;
             }
-            let before = served;
-            for (token, ready) in sys::events_now::<BATCH_OF_A_CALL>(self.registry.as_raw_fd()) {
-                served += 1;
-                self.handle(token, ready, READS_OF_AN_ASSIST);
+            events = 0;
+            let ready = sys::events_now::<BATCH_OF_A_SERVICE>(self.registry.as_raw_fd());
+            for (token, ready) in ready {
+                events += 1;
+                self.handle(token, ready, READS_OF_A_SERVICE);
             }
             time = spin::now().saturating_sub(start);
-            if served - before < BATCH_OF_A_CALL || time > MOST_OF_A_CALL {
-                break;
-            }
         }
-        if served > 0 {
-            spin::hold(time);
-            self.assists.fetch_add(1, Ordering::Relaxed);
-        }
-        served > 0
+        totals::add(Total::Wakeups, 1);
+        spin::hold(time);
+        true
     }
 
     fn run(&self, mut poll: Poll) {
         let mut events = Events::with_capacity(BATCH);
-        sys::sleep_precisely();
-        let mut assists = 0;
-        let mut patience = None;
-        let mut nap = SHORTEST_NAP;
         while !self.is_stopping() {
-            if let Err(error) = poll.poll(&mut events, patience) {
+            if self.handed_over.load(Ordering::Acquire) {
+                std::thread::park();
+                continue;
+            }
+            if let Err(error) = poll.poll(&mut events, None) {
                 if error.kind() != io::ErrorKind::Interrupted {
                     H::report(Report::PollerFailed(
                         error.raw_os_error().unwrap_or(libc::EIO),
@@ -288,20 +301,9 @@ impl<H: Host> Poller<H> {
                 let ready = Interest {
                     read: ended || event.is_readable(),
                     write: ended || event.is_writable(),
+                    steady: false,
                 };
                 self.handle(event.token().0 as u64, ready, READS_OF_AN_EVENT);
-            }
-            // A thread that waits is woken by every event, also by those that a scheduler
-            // is about to take: while they take them it only looks after what they miss.
-            let now = self.assists.load(Ordering::Relaxed);
-            patience = (now != assists).then_some(Duration::ZERO);
-            assists = now;
-            if patience.is_some() {
-                nap = match events.is_empty() {
-                    true => (nap * 2).min(LONGEST_NAP),
-                    false => SHORTEST_NAP,
-                };
-                std::thread::sleep(nap);
             }
         }
         totals::leave();

@@ -71,20 +71,6 @@ impl<H: Host> Endpoint<H> {
             }
         }
         self.settle(&mut state);
-        let waits = matches!(&state.role, Role::Stream(stream)
-            if stream.waits_for_once(&state.common));
-        drop(state);
-        if waits {
-            self.assist();
-        }
-    }
-
-    /// The caller is about to wait: where many sockets are busy it serves their events,
-    /// which costs less than to have the poller's thread do it.
-    pub(crate) fn assist(&self) {
-        if !spin::is_quiet() {
-            self.poller.assist();
-        }
     }
 
     /// Tries for a moment to read and deliver in the caller.
@@ -137,12 +123,9 @@ impl<H: Host> Endpoint<H> {
 
     /// Spins at `place` for `attempt` to give something, unless the poller gets other
     /// work, and learns from it. The lock is free meanwhile.
-    ///
-    /// Where that has paid, it does the poller's work instead of leaving it: the answer
-    /// may depend on a process of this very VM that waits for the scheduler.
     pub(crate) fn spin_at<'a, R>(
         &'a self,
-        mut state: Locked<'a, H>,
+        state: Locked<'a, H>,
         place: Place,
         attempt: impl FnMut() -> Option<R>,
         is_hit: impl FnOnce(&R) -> bool,
@@ -150,24 +133,12 @@ impl<H: Host> Endpoint<H> {
         let Some(token) = state.common.watch.token else {
             return (None, state);
         };
-        let helps = !spin::is_quiet() || state.common.scores.at(Place::Assist).is_due();
         drop(state);
         let last = self.poller.last_event();
-        let mut helped = false;
-        let found = spin::spin(attempt, || {
-            helped = helps && self.poller.assist();
-            helped || self.poller.has_other_work(token, last)
-        });
+        let found = spin::spin(attempt, || self.poller.has_other_work(token, last));
         let mut state = self.lock();
-        let found_it = found.as_ref().is_some_and(is_hit);
-        if found_it {
-            spin::hold_as_one_of_many();
-        }
-        let hit = found_it || helped && place != Place::Arm;
+        let hit = found.as_ref().is_some_and(is_hit);
         state.common.scores.learn(place, hit);
-        if helps {
-            state.common.scores.learn(Place::Assist, helped);
-        }
         (found, state)
     }
 }

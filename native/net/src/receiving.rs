@@ -101,8 +101,6 @@ impl<H: Host> Endpoint<H> {
             });
         }
         self.settle(&mut state);
-        drop(state);
-        self.assist();
         Call::Wait
     }
 

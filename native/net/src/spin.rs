@@ -12,8 +12,6 @@ use std::time::Instant;
 
 /// How long a call may spin. Less is unstable: both ends fall back to waiting.
 const LIMIT: u64 = 50_000;
-/// What a result got by spinning is charged for each busy socket.
-const SHARE: u64 = 15_000;
 /// How long a socket counts as busy after its last I/O.
 const EPOCH: u64 = 20_000_000;
 
@@ -35,8 +33,6 @@ pub(crate) enum Place {
     Arm,
     /// A send that has to wait for room.
     Room,
-    /// Doing the poller's work in a spin.
-    Assist,
 }
 
 /// What one socket has learned at its places.
@@ -46,7 +42,6 @@ pub(crate) struct Scores {
     send: Score,
     arm: Score,
     room: Score,
-    assist: Score,
     /// The epoch in which the socket was last counted as busy.
     counted: u32,
 }
@@ -105,14 +100,13 @@ impl Scores {
             Place::Send => &mut self.send,
             Place::Arm => &mut self.arm,
             Place::Room => &mut self.room,
-            Place::Assist => &mut self.assist,
         }
     }
 
     /// Whether a spin at `place` is worth trying now.
     pub(crate) fn is_due(&mut self, place: Place) -> bool {
         self.count(now());
-        (is_quiet() || place == Place::Receive) && self.at(place).is_due()
+        is_quiet() && self.at(place).is_due()
     }
 
     /// Whether a spin at `place` nearly always succeeds.
@@ -190,14 +184,6 @@ pub(crate) fn is_quiet() -> bool {
 fn busy() -> usize {
     let previous = BUSY.previous.load(Ordering::Relaxed);
     BUSY.current.load(Ordering::Relaxed).max(previous)
-}
-
-/// A call has got its result by spinning where others want the scheduler, too: the more
-/// sockets are busy, the sooner it is the turn of their processes.
-pub(crate) fn hold_as_one_of_many() {
-    if !is_quiet() {
-        hold(SHARE * busy() as u64);
-    }
 }
 
 thread_local! {

@@ -32,8 +32,8 @@ use std::net::Shutdown;
 
 /// Reads of one event, so that one socket does not hold up the others of its poller.
 pub(crate) const READS_OF_AN_EVENT: u32 = 16;
-/// The same where a scheduler's thread serves the event, among others.
-pub(crate) const READS_OF_AN_ASSIST: u32 = 2;
+/// The same where the thread has other work, too.
+pub(crate) const READS_OF_A_SERVICE: u32 = 4;
 /// Reads of one re-arming call: at most half a megabyte, a fraction of a millisecond.
 const READS_OF_A_CALL: u32 = 8;
 /// A read of frames makes hundreds of messages where a raw one makes one: so many times
@@ -271,9 +271,12 @@ impl<H: Host> Stream<H> {
                 .waiting
                 .get()
                 .is_some_and(|waiting| !waiting.drained.is_empty());
+        let read = awaited && self.is_open();
         Interest {
-            read: awaited && self.is_open(),
+            read,
             write,
+            // The owner takes whatever comes: arming anew for each event would be a call more.
+            steady: read && !write && settings.active == Active::Always,
         }
     }
 

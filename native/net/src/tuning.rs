@@ -7,9 +7,6 @@ pub struct Tuning {
     /// A call that finds nothing looks again for up to 50 µs before it waits, where that
     /// has paid before and few sockets are busy.
     pub spin: bool,
-    /// A call that is about to wait serves the events of other sockets first, where many
-    /// are busy: the poller's thread need not be woken for them.
-    pub assist: bool,
     /// Sends of up to 2 KiB that follow each other within 10 µs go out in one write.
     pub gather: bool,
     /// A raw read takes memory for as much as the reads before have found.
@@ -20,7 +17,6 @@ impl Default for Tuning {
     fn default() -> Self {
         Tuning {
             spin: true,
-            assist: true,
             gather: true,
             adaptive_reads: true,
         }

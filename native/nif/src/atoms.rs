@@ -21,6 +21,7 @@ rustler::atoms! {
     tcp_error,
     tcp_passive,
     tcp_writable,
+    poller,
     poller_error,
     panic,
     busy,

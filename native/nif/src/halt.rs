@@ -84,6 +84,7 @@ fn write_queues() {
     static MOVED: AtomicUsize = AtomicUsize::new(0);
     static DONE: AtomicBool = AtomicBool::new(false);
     let write = || {
+        pollers::take_back();
         for socket in pollers::sockets() {
             socket.abandon();
         }

@@ -5,6 +5,7 @@ mod address_terms;
 mod atoms;
 mod block;
 mod carrier;
+mod driver;
 mod encode;
 mod errors;
 mod halt;

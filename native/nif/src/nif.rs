@@ -374,12 +374,18 @@ fn await_all_closed<'a>(env: Env<'a>, reference: Ref<'a>) -> NifResult<usize> {
         .count())
 }
 
+/// The fds of the pollers that run; the caller gets `{gen_tcp_rs, poller, Fd}` for each that
+/// starts.
+#[rustler::nif]
+fn watch_pollers(env: Env<'_>) -> NifResult<Vec<i32>> {
+    Ok(pollers::watch(Pid::caller(env)))
+}
+
 /// The rules of the pollers that start from now on.
 #[rustler::nif]
-fn tune(spin: bool, assist: bool, gather: bool, adaptive_reads: bool) -> NifResult<Atom> {
+fn tune(spin: bool, gather: bool, adaptive_reads: bool) -> NifResult<Atom> {
     APPLICATION.tune(Tuning {
         spin,
-        assist,
         gather,
         adaptive_reads,
     });

@@ -1,10 +1,14 @@
-//! The poller threads of this VM: started with the first socket. Those of the application
+//! The pollers of this VM: started with the first socket. Those of the application
 //! stop with it; the sockets of the node's distribution have their own, which go on, and
 //! where other sockets' traffic does not delay them.
 
+use crate::atoms;
 use crate::host::{Beam, Handle};
+use crate::message::{self, Pid, tuple};
 use net::{Failure, Poller, Tuning};
 use parking_lot::Mutex;
+use rustler::Encoder;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
 /// Processors that one poller serves.
@@ -42,6 +46,7 @@ impl Pollers {
             let processors = std::thread::available_parallelism().map_or(1, usize::from);
             for _ in 0..processors.div_ceil(PROCESSORS) {
                 let poller = Poller::start(running.tuning.unwrap_or_default())?;
+                announce(&poller);
                 running.pollers.push(poller);
             }
         }
@@ -82,6 +87,44 @@ impl Pollers {
     }
 }
 
+/// Who is told of every poller that starts.
+static WATCHER: Mutex<Option<Pid>> = Mutex::new(None);
+
+/// `{gen_tcp_rs, poller, Fd}`: a port can be opened for it.
+pub(crate) fn announce(poller: &Poller<Beam>) {
+    let Some(to) = *WATCHER.lock() else { return };
+    message::send(to, |env| {
+        let fd = poller.fd().encode(env).as_c_arg();
+        let (library, what) = (atoms::gen_tcp_rs(), atoms::poller());
+        tuple(env, &[library.as_c_arg(), what.as_c_arg(), fd])
+    });
+}
+
+/// Has `watcher` told of every poller that starts. Returns the fds of those that run; of one
+/// that starts at this moment it may be told, too.
+pub(crate) fn watch(watcher: Pid) -> Vec<RawFd> {
+    *WATCHER.lock() = Some(watcher);
+    all().iter().map(|poller| poller.fd()).collect()
+}
+
+/// The running poller whose set of sockets is `fd`.
+pub(crate) fn find(fd: RawFd) -> Option<Arc<Poller<Beam>>> {
+    all().into_iter().find(|poller| poller.fd() == fd)
+}
+
+fn all() -> Vec<Arc<Poller<Beam>>> {
+    let mut pollers = APPLICATION.running();
+    pollers.append(&mut DISTRIBUTION.running());
+    pollers
+}
+
+/// The threads of all pollers wait for events again: the schedulers are about to end.
+pub(crate) fn take_back() {
+    for poller in all() {
+        poller.take_back();
+    }
+}
+
 /// Every open socket.
 pub(crate) fn sockets() -> Vec<Handle> {
     let mut sockets = APPLICATION.sockets();
@@ -96,5 +139,5 @@ pub(crate) fn queued() -> usize {
 
 /// How many pollers run.
 pub(crate) fn running() -> usize {
-    APPLICATION.running().len() + DISTRIBUTION.running().len()
+    all().len()
 }

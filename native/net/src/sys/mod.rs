@@ -12,12 +12,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 pub(crate) struct Interest {
     pub(crate) read: bool,
     pub(crate) write: bool,
+    /// Not for one event, but for as long as the socket is readable.
+    pub(crate) steady: bool,
 }
 
 impl Interest {
     pub(crate) const NONE: Interest = Interest {
         read: false,
         write: false,
+        steady: false,
     };
 
     pub(crate) fn is_none(self) -> bool {
@@ -48,16 +51,20 @@ fn retry(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_int> {
     }
 }
 
-/// Arms `fd` for one event, which comes with `token`; `known` tells whether the epoll
-/// instance has seen the fd before.
-pub(crate) fn arm_once(
+/// Arms `fd`, whose events come with `token`; `known` tells whether the epoll instance has
+/// seen the fd before.
+pub(crate) fn arm(
     epoll: RawFd,
     fd: BorrowedFd<'_>,
     token: u64,
     interest: Interest,
     known: bool,
 ) -> io::Result<()> {
-    let mut flags = libc::EPOLLONESHOT;
+    let mut flags = if interest.steady {
+        0
+    } else {
+        libc::EPOLLONESHOT
+    };
     if interest.read {
         flags |= libc::EPOLLIN | libc::EPOLLRDHUP;
     }
@@ -98,6 +105,7 @@ pub(crate) fn events_now<const N: usize>(epoll: RawFd) -> impl Iterator<Item = (
         let ready = Interest {
             read: ended || is(libc::EPOLLIN),
             write: ended || is(libc::EPOLLOUT),
+            steady: false,
         };
         (event.u64, ready)
     })
@@ -134,12 +142,6 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     let new = check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })?;
     // SAFETY: the kernel has just made this fd for us.
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
-}
-
-/// Lets short sleeps of this thread end on time: the kernel adds up to 50 µs otherwise.
-pub(crate) fn sleep_precisely() {
-    // SAFETY: no memory is involved; without it, sleeps are longer.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000 as libc::c_ulong) };
 }
 
 /// Gives the rest of this thread's time slice away.

@@ -45,7 +45,6 @@ impl Turnstile {
     pub(crate) fn new() -> Turnstile {
         // Nobody but the poller may handle its events.
         let rig = Rig::tuned(Tuning {
-            assist: false,
             ..Tuning::default()
         });
         let (mut here, mut next) = (Wing::new(&rig), Wing::new(&rig));
