@@ -1,14 +1,15 @@
-//! The agreement between the poller's thread and callers that do its work, in every order that
-//! loom finds (`native/net/src/poller.rs`: `run`, `assist`, `handle`, `stop`; `endpoint.rs`: `settle`).
+//! The agreement between the poller's thread and whoever serves events in its place, in every order
+//! that loom finds (`native/net/src/poller.rs`: `run`, `hand_over`, `take_back`, `serve`, `handle`,
+//! `stop`; `endpoint.rs`: `settle`).
 //!
 //! This is a model, not that code: epoll is no part of loom, and the locks of parking_lot are
 //! not its own. What is copied is the order of the atomic operations, of arming and of taking
 //! events. Whoever changes that there changes it here.
 
 use gen_tcp_rs_loom::{Epoll, WAKER};
-use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Mutex};
-use loom::thread;
+use loom::thread::{self, JoinHandle, Thread};
 
 /// A socket with one process that waits for a message.
 struct Socket {
@@ -19,7 +20,7 @@ struct Socket {
 struct Poller {
     epoll: Epoll,
     sockets: Vec<Socket>,
-    assists: AtomicU64,
+    handed_over: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -31,7 +32,7 @@ impl Poller {
         Arc::new(Poller {
             epoll: Epoll::new(sockets),
             sockets: (0..sockets).map(|_| socket()).collect(),
-            assists: AtomicU64::new(0),
+            handed_over: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         })
     }
@@ -72,40 +73,43 @@ impl Poller {
         }
     }
 
-    fn assist(&self) {
+    /// One event, if there is one.
+    fn serve(&self) -> bool {
         if self.is_stopping() {
-            return;
+            return false;
         }
         if let Some(event) = self.epoll.now() {
             self.handle(event);
-            self.assists.fetch_add(1, Ordering::Relaxed);
         }
+        true
     }
 
-    /// The thread; its nap is a moment in which the others go on.
     fn run(&self) {
-        let mut assists = 0;
-        let mut patient = true;
         while !self.is_stopping() {
-            let event = match patient {
-                true => Some(self.epoll.wait()),
-                false => self.epoll.now(),
-            };
-            if let Some(event) = event {
-                self.handle(event);
+            if self.handed_over.load(Ordering::Acquire) {
+                thread::park();
+                continue;
             }
-            let now = self.assists.load(Ordering::Relaxed);
-            patient = now == assists;
-            assists = now;
-            if !patient {
-                thread::yield_now();
-            }
+            let event = self.epoll.wait();
+            self.handle(event);
         }
     }
 
-    fn stop(&self) {
+    fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Release);
+        self.epoll.wake();
+    }
+
+    fn take_back(&self, thread: &Thread) {
+        self.handed_over.store(false, Ordering::Release);
+        thread.unpark();
+    }
+
+    fn stop(&self, thread: JoinHandle<()>) {
         self.stopping.store(true, Ordering::Release);
         self.epoll.wake();
+        thread.thread().unpark();
+        thread.join().unwrap();
     }
 
     fn delivered(&self, socket: usize) -> u32 {
@@ -119,77 +123,81 @@ fn model(check: impl Fn() + Send + Sync + 'static) {
     builder.check(check);
 }
 
-/// Whether the thread, the caller itself or another caller takes the event: what arrives for a
-/// call that waits is delivered, also while the thread stays away. Loom fails where it is not,
-/// as the one who waits for it waits for ever.
+fn start(poller: &Arc<Poller>) -> JoinHandle<()> {
+    let poller = Arc::clone(poller);
+    thread::spawn(move || poller.run())
+}
+
+fn arrive(poller: &Arc<Poller>) -> JoinHandle<()> {
+    let poller = Arc::clone(poller);
+    thread::spawn(move || poller.epoll.arrive(0))
+}
+
+fn await_delivery(poller: &Poller) {
+    while poller.delivered(0) == 0 {
+        thread::yield_now();
+    }
+}
+
+/// What arrives for a call that waits is delivered once, whether the thread takes the event, the
+/// one who has taken over, or the thread after it has taken back. Loom fails where it is not, as
+/// the one who waits for it waits for ever.
 #[test]
 fn what_arrives_is_delivered() {
     model(|| {
         let poller = Poller::new(1);
-        let thread = {
-            let poller = Arc::clone(&poller);
-            thread::spawn(move || poller.run())
-        };
-        let peer = {
-            let poller = Arc::clone(&poller);
-            thread::spawn(move || poller.epoll.arrive(0))
-        };
-        if !poller.call(0) {
-            poller.assist();
-        }
+        let thread = start(&poller);
+        let peer = arrive(&poller);
+        assert!(!poller.call(0) || poller.delivered(0) == 1);
+        poller.hand_over();
+        poller.serve();
+        poller.take_back(thread.thread());
         peer.join().unwrap();
-        while poller.delivered(0) == 0 {
-            thread::yield_now();
-        }
-        poller.stop();
-        thread.join().unwrap();
+        await_delivery(&poller);
+        poller.stop(thread);
         assert_eq!(poller.delivered(0), 1);
     });
 }
 
-/// A stop ends the thread whoever takes the waker's event: a caller that does gives it back.
+/// While somebody else serves, an event that the thread does not take is left for it.
+#[test]
+fn who_has_taken_over_finds_what_the_thread_leaves() {
+    model(|| {
+        let poller = Poller::new(1);
+        let thread = start(&poller);
+        poller.hand_over();
+        let peer = arrive(&poller);
+        poller.call(0);
+        peer.join().unwrap();
+        // As a level-triggered wait does: again while there is something.
+        while poller.delivered(0) == 0 {
+            poller.serve();
+            thread::yield_now();
+        }
+        poller.stop(thread);
+        assert_eq!(poller.delivered(0), 1);
+    });
+}
+
+/// A stop ends the thread, whether it waits or rests, and whoever takes the waker's event: one that
+/// serves gives it back.
 #[test]
 fn a_stop_reaches_the_thread() {
     model(|| {
         let poller = Poller::new(1);
-        let thread = {
-            let poller = Arc::clone(&poller);
-            thread::spawn(move || poller.run())
-        };
-        let caller = {
-            let poller = Arc::clone(&poller);
-            thread::spawn(move || poller.assist())
-        };
-        poller.stop();
-        caller.join().unwrap();
-        thread.join().unwrap();
-    });
-}
-
-/// Two calls that wait on two sockets and help each other get one delivery each.
-#[test]
-fn callers_serve_each_other() {
-    model(|| {
-        let poller = Poller::new(2);
+        let thread = start(&poller);
         let other = {
             let poller = Arc::clone(&poller);
+            let thread = thread.thread().clone();
             thread::spawn(move || {
-                if !poller.call(1) {
-                    poller.assist();
+                poller.hand_over();
+                while poller.serve() {
+                    thread::yield_now();
                 }
+                poller.take_back(&thread);
             })
         };
-        poller.epoll.arrive(0);
-        poller.epoll.arrive(1);
-        if !poller.call(0) {
-            poller.assist();
-        }
+        poller.stop(thread);
         other.join().unwrap();
-        // What nobody took is the thread's.
-        poller.stopping.store(true, Ordering::Release);
-        while let Some(event) = poller.epoll.now() {
-            poller.handle(event);
-        }
-        assert_eq!((poller.delivered(0), poller.delivered(1)), (1, 1));
     });
 }

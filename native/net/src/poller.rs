@@ -47,10 +47,9 @@ impl Token {
 const WAKER: Token = Token(NonZeroU64::MAX);
 /// Events taken from the kernel at once.
 const BATCH: usize = 256;
-/// Events taken at once by a thread that serves the poller beside other work, and the
-/// nanoseconds after which it takes no more: well below a millisecond in all.
+/// Events of one service: a fraction of a millisecond, and few enough that the processes which
+/// they make ready have had their turn before the next ones are.
 const BATCH_OF_A_SERVICE: usize = 8;
-const MOST_OF_A_SERVICE: u64 = 200_000;
 /// How often the thread is woken in vain before it is left behind.
 const WAKE_TRIALS: u32 = 3;
 /// How long the thread waits after a failed look for events: if that goes on, it must not
@@ -253,29 +252,22 @@ impl<H: Host> Poller<H> {
         }
     }
 
-    /// Serves what is ready, for a fraction of a millisecond at most. False: the poller is
-    /// stopping, and wants to be served no more.
+    /// Serves some of what is ready, a fraction of a millisecond at most; if there is more,
+    /// [`fd`](Self::fd) stays readable. False: the poller is stopping, and wants to be served no
+    /// more.
     ///
     /// No socket may be locked.
     pub fn serve(&self) -> bool {
+        // The waker's event is for the thread then.
+        if self.is_stopping() {
+            return false;
+        }
         let start = spin::now();
-        let mut time = 0;
-        let mut events = BATCH_OF_A_SERVICE;
-        while events == BATCH_OF_A_SERVICE && time < MOST_OF_A_SERVICE {
-            // The waker's event is for the thread then.
-            if self.is_stopping() {
-                return false;
-            }
-            events = 0;
-            let ready = sys::events_now::<BATCH_OF_A_SERVICE>(self.registry.as_raw_fd());
-            for (token, ready) in ready {
-                events += 1;
-                self.handle(token, ready, READS_OF_A_SERVICE);
-            }
-            time = spin::now().saturating_sub(start);
+        for (token, ready) in sys::events_now::<BATCH_OF_A_SERVICE>(self.registry.as_raw_fd()) {
+            self.handle(token, ready, READS_OF_A_SERVICE);
         }
         totals::add(Total::Wakeups, 1);
-        spin::hold(time);
+        spin::hold(spin::now().saturating_sub(start));
         true
     }
 
