@@ -5,11 +5,12 @@
 //! into a block of its own, and while large ones follow each other their headers are
 //! read alone, so that no byte of them is copied twice.
 
+use crate::ending::Ended;
 use crate::endpoint::{Call, Context, Endpoint, Role};
 use crate::host::{Failure, Form, Host};
 use crate::receiving::Attempt;
 use crate::sending::{Outgoing, Sent};
-use crate::stream::{Ended, Kernel, Link, SCRATCH, Stream, wire_len, with_scratch};
+use crate::stream::{Kernel, Link, SCRATCH, Stream, wire_len, with_scratch};
 use proto::reader::{Next, Pause, Payload, Plan, Want};
 use proto::{Framing, PacketType};
 

@@ -5,6 +5,7 @@
 
 pub mod address;
 mod closing;
+mod ending;
 mod endpoint;
 mod file;
 mod frames;
@@ -16,6 +17,7 @@ mod monitors;
 mod nowait;
 mod open;
 pub mod option;
+mod output;
 mod ownership;
 mod poller;
 mod rearm;

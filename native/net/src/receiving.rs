@@ -1,9 +1,10 @@
 //! `recv` and `unrecv`.
 
+use crate::ending::Ended;
 use crate::endpoint::{Call, Context, Endpoint, Role};
 use crate::host::{Failure, Form, Host};
 use crate::spin::Place;
-use crate::stream::{Ended, Kernel, Link, Receiver, Stream, raw_limit, wire_len, with_scratch};
+use crate::stream::{Kernel, Link, Receiver, Stream, raw_limit, wire_len, with_scratch};
 use proto::Framing;
 use proto::reader::{Next, Pause, Payload, Plan, Want};
 
