@@ -15,6 +15,8 @@
 %% so many messages.
 -define(BATCH_BYTES, 131072).
 -define(BATCH_MESSAGES, 128).
+%% After so many batches in a row other processes have their turn.
+-define(BATCHES, 16).
 %% After so many bytes the heap may hold on to large binaries of others.
 -define(COLLECT_BYTES, 262144).
 %% The VM ends a connection by exit signals. For one that is delayed it is waited.
@@ -33,7 +35,7 @@
 
 -spec start_link(gen_tcp_rs_nif:handle()) -> pid().
 start_link(Handle) ->
-    spawn_opt(?MODULE, init, [Handle, self()], [link, {fullsweep_after, 0}]).
+    spawn_opt(?MODULE, init, [Handle, self()], [link, {fullsweep_after, 0}, {priority, high}]).
 
 %% The handshake is done: the data is the controller's from now on.
 -spec connected(pid(), erlang:dist_handle()) -> ok.
@@ -56,7 +58,7 @@ init(Handle, Supervisor) ->
             Supervisor ! {Monitor, ok},
             State = #state{handle = Handle, connection = Connection,
                            read = make_ref(), write = make_ref()},
-            try loop(State, false)
+            try loop(State, false, 0)
             catch
                 error:badarg -> await_end();
                 error:notsup -> await_end()
@@ -68,21 +70,38 @@ init(Handle, Supervisor) ->
 await_end() ->
     receive after ?END_MILLISECONDS -> exit(connection_closed) end.
 
-%% Sent: output has left since the last input, and an answer may be on its way.
--spec loop(#state{}, boolean()) -> no_return().
-loop(State0, Sent0) ->
+%% Sent: output has left since the last input, and an answer may be on its way. Batches:
+%% how many turns in a row have brought no input.
+%%
+%% Output has priority over the processes that send. The VM wakes those that it has suspended
+%% all at the same time and in the order in which they were; if the first one filled the queue
+%% again before this process made room, the same first one would be first each time, and
+%% a second one, with a small message, would wait until it has nothing more to send. Input is
+%% not bounded by anything here, and waits for its turn as the processes do that get it.
+-spec loop(#state{}, boolean(), non_neg_integer()) -> no_return().
+loop(State0, Sent0, Batches) ->
     {State1, SentNow} = output(await(State0, 0)),
     Sent = Sent0 orelse SentNow,
     case input(State1, Sent) of
         {State2, true} ->
             %% Who got something may have an answer at once.
-            true = erlang:yield(),
-            loop(State2, false);
+            ok = others_turn(),
+            loop(State2, false, 0);
+        {#state{output = ready} = State2, false} when Batches < ?BATCHES ->
+            loop(State2, Sent, Batches + 1);
         {#state{output = ready} = State2, false} ->
-            loop(State2, Sent);
+            ok = others_turn(),
+            loop(State2, Sent, 0);
         {State2, false} ->
-            loop(await(collected(State2), infinity), false)
+            loop(await(collected(State2), infinity), false, 0)
     end.
+
+-spec others_turn() -> ok.
+others_turn() ->
+    high = process_flag(priority, normal),
+    true = erlang:yield(),
+    normal = process_flag(priority, high),
+    ok.
 
 -spec await(#state{}, timeout()) -> #state{}.
 await(#state{read = Read, write = Write} = State, Timeout) ->

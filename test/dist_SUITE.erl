@@ -8,10 +8,10 @@
 
 -export([all/0, groups/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_group/2, end_per_group/2, init_per_testcase/2, end_per_testcase/2]).
 -export([ping_and_rpc/1, messages_in_order/1, binaries/1, monitors_and_links/1, killed_node/1, stopped_node/1, disconnected/1,
-         options/1, hidden_node/1, dynamic_name/1, started_later/1, port_range/1, suspended_senders/1, garbage_for_a_handshake/1,
+         options/1, hidden_node/1, dynamic_name/1, started_later/1, port_range/1, suspended_senders/1, small_beside_bulk/1, garbage_for_a_handshake/1,
          application_stops/1, embedded/1, nothing_left/1, gigabyte/0, gigabyte/1]).
 -export([hosts_find_each_other/1, hosts_exchange/1, killed_host/1, cut_link/1, gigabyte_between_hosts/0, gigabyte_between_hosts/1]).
--export([application_comes_and_goes/0, receive_numbers/3, send_numbers/3, receive_sums/3, send_binaries/3, linked/2, echo/0, count_messages/1, send_many/3, block/2]).
+-export([application_comes_and_goes/0, receive_numbers/3, send_numbers/3, receive_sums/3, send_binaries/3, linked/2, echo/0, count_messages/1, send_many/3, block/2, trips/2, send_same/3]).
 
 -define(DEADLINE, 15000).
 -define(MESSAGES, 100000).
@@ -24,7 +24,8 @@ all() ->
 
 groups() ->
     Short = [ping_and_rpc, messages_in_order, binaries, monitors_and_links],
-    Common = Short ++ [killed_node, stopped_node, disconnected, options, hidden_node, dynamic_name, started_later, port_range, suspended_senders],
+    Common = Short ++ [killed_node, stopped_node, disconnected, options, hidden_node, dynamic_name, started_later, port_range, suspended_senders,
+                       small_beside_bulk],
     [{inet_tcp, [], Common},
      {rs_tcp, [], Common ++ [garbage_for_a_handshake, application_stops, embedded, nothing_left]},
      {mixed, [], Short},
@@ -334,6 +335,34 @@ suspended_senders(Config) ->
     until_moved(fun() -> call(B, persistent_term, get, [counted, 0]) =:= 200 end),
     pong = call(B, net_adm, ping, [NodeA]),
     ok.
+
+%% A process whose small messages are answered is not kept waiting until another one has sent all that it had: not even where both
+%% and the connection share one scheduler.
+small_beside_bulk(Config) ->
+    {A, _NodeA} = node(1, ["+S", "1"], Config),
+    {_B, NodeB} = node(2, [], Config),
+    pong = call(A, net_adm, ping, [NodeB]),
+    Trips = call(A, ?MODULE, trips, [NodeB, 256]),
+    ct:comment("~w answers during 256 MB", [Trips]),
+    true = Trips >= 15,
+    ok.
+
+%% How many answers a process gets while another one sends so many megabytes, and they are counted over there.
+trips(Node, Megabytes) ->
+    Echo = spawn(Node, ?MODULE, echo, []),
+    Receiver = spawn(Node, ?MODULE, count_messages, [0]),
+    {Bulk, Monitor} = spawn_monitor(?MODULE, send_same, [Receiver, <<0:1048576/unit:8>>, Megabytes]),
+    trips(Echo, Bulk, Monitor, 0).
+
+trips(Echo, Bulk, Monitor, Count) ->
+    Echo ! {self(), Count},
+    receive {Echo, Count} -> ok end,
+    receive {'DOWN', Monitor, process, Bulk, normal} -> Count
+    after 0 -> trips(Echo, Bulk, Monitor, Count + 1)
+    end.
+
+send_same(_Receiver, _Data, 0) -> ok;
+send_same(Receiver, Data, Count) -> Receiver ! {message, Data}, send_same(Receiver, Data, Count - 1).
 
 send_many(_Receiver, _Size, 0) -> ok;
 send_many(Receiver, Size, Count) -> Receiver ! {message, binary:copy(<<Count>>, Size)}, send_many(Receiver, Size, Count - 1).
