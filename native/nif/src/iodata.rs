@@ -6,10 +6,18 @@
 use crate::message::KeptBinary;
 use net::Outgoing;
 use rustler::{Binary, Error, NifResult, Term, TermType};
+use std::cell::Cell;
 use std::io::IoSlice;
 
 /// A binary above so many bytes is not copied.
 const REFERENCE_FROM: usize = 16 * 1024;
+/// Most bytes of a buffer that a thread keeps for the next send.
+const KEEP_UP_TO: usize = 32 * 1024;
+
+thread_local! {
+    /// Where small parts are copied together: growing a new one costs more than the copies.
+    static FLAT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What is queued of a send.
 pub(crate) enum Kept {
@@ -47,6 +55,19 @@ impl Outgoing<Kept> for Whole<'_, '_> {
 
     fn keep(&self, _piece: usize, from: usize) -> Kept {
         by_reference(self.binary, from).unwrap_or_else(|| copied(&self.slice, 0, from))
+    }
+}
+
+/// Iodata without large binaries.
+struct Flat<'b>([IoSlice<'b>; 1]);
+
+impl Outgoing<Kept> for Flat<'_> {
+    fn pieces(&self) -> &[IoSlice<'_>] {
+        &self.0
+    }
+
+    fn keep(&self, piece: usize, from: usize) -> Kept {
+        copied(&self.0, piece, from)
     }
 }
 
@@ -93,13 +114,26 @@ pub(crate) fn with_pieces<'a, R>(
             binary: data,
         }));
     }
-    let mut flat = Vec::new();
+    let mut flat = FLAT.take();
+    flat.clear();
     let mut parts = Vec::new();
     flatten(data, &mut flat, &mut parts)?;
+    let result = match parts.as_slice() {
+        [] => work(&Flat([IoSlice::new(&flat)])),
+        parts => work(&interleaved(&flat, parts)),
+    };
+    if flat.capacity() <= KEEP_UP_TO {
+        FLAT.set(flat);
+    }
+    Ok(result)
+}
+
+/// Large binaries, and the flattened ones between them.
+fn interleaved<'a, 'b>(flat: &'b [u8], parts: &'b [Part<'a>]) -> Pieces<'a, 'b> {
     let mut slices = Vec::with_capacity(parts.len() * 2 + 1);
     let mut origins = Vec::with_capacity(parts.len() * 2 + 1);
     let mut before = 0;
-    for (until, term, binary) in &parts {
+    for (until, term, binary) in parts {
         if before < *until {
             slices.push(IoSlice::new(flat.get(before..*until).unwrap_or_default()));
             origins.push(Origin::Flattened);
@@ -112,7 +146,7 @@ pub(crate) fn with_pieces<'a, R>(
         slices.push(IoSlice::new(flat.get(before..).unwrap_or_default()));
         origins.push(Origin::Flattened);
     }
-    Ok(work(&Pieces { slices, origins }))
+    Pieces { slices, origins }
 }
 
 /// A large binary, behind so many bytes of flattened ones.
@@ -123,6 +157,11 @@ fn flatten<'a>(data: Term<'a>, flat: &mut Vec<u8>, parts: &mut Vec<Part<'a>>) ->
     // What is still to be walked after the term at hand.
     let mut later = Vec::new();
     let mut term = data;
+    let mut take =
+        |binary: Binary<'a>, term, flat: &mut Vec<u8>| match binary.len() > REFERENCE_FROM {
+            true => parts.push((flat.len(), term, binary)),
+            false => flat.extend_from_slice(binary.as_slice()),
+        };
     loop {
         match term.get_type() {
             TermType::List => {
@@ -131,25 +170,25 @@ fn flatten<'a>(data: Term<'a>, flat: &mut Vec<u8>, parts: &mut Vec<Part<'a>>) ->
                     if tail.get_type() == TermType::Integer {
                         return Err(Error::BadArg);
                     }
-                    if head.get_type() == TermType::Integer {
-                        let byte: i64 = head.decode()?;
-                        flat.push(u8::try_from(byte).map_err(|_| Error::BadArg)?);
-                        term = tail;
-                    } else {
-                        later.push(tail);
-                        term = head;
+                    match head.get_type() {
+                        TermType::Integer => {
+                            let byte: i64 = head.decode()?;
+                            flat.push(u8::try_from(byte).map_err(|_| Error::BadArg)?);
+                            term = tail;
+                        }
+                        TermType::Binary => {
+                            take(head.decode()?, head, flat);
+                            term = tail;
+                        }
+                        _ => {
+                            later.push(tail);
+                            term = head;
+                        }
                     }
                     continue;
                 }
             }
-            TermType::Binary => {
-                let binary: Binary<'a> = term.decode()?;
-                if binary.len() > REFERENCE_FROM {
-                    parts.push((flat.len(), term, binary));
-                } else {
-                    flat.extend_from_slice(binary.as_slice());
-                }
-            }
+            TermType::Binary => take(term.decode()?, term, flat),
             _ => return Err(Error::BadArg),
         }
         match later.pop() {
