@@ -27,5 +27,7 @@ library=$PWD/_build/default/lib/gen_tcp_rs/ebin
 # shellcheck disable=SC3045
 ulimit -n 20000 2>/dev/null || true
 erl -noinput -pa compiled -run matrix_tests compile -extra erl_src "$library" test compiled
+# As a build here would: the extended inet of this release, for nodes without a compiler.
+erl -noinput -pa "$library" -eval '{ok, _} = gen_tcp_rs_backend:prepare(code:priv_dir(gen_tcp_rs)), halt(0).'
 # shellcheck disable=SC2086
 erl -noinput -pa "$library" "$PWD/compiled" -run matrix_tests run -extra "$PWD/compiled" logs $MATRIX_PARTS
