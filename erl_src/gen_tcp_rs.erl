@@ -528,8 +528,4 @@ deadline(Timeout) -> erlang:monotonic_time(millisecond) + Timeout.
 
 -spec remaining(infinity | integer()) -> timeout().
 remaining(infinity) -> infinity;
-remaining(Deadline) -> at_most(max(0, Deadline - erlang:monotonic_time(millisecond))).
-
--spec at_most(timeout()) -> timeout().
-at_most(infinity) -> infinity;
-at_most(Timeout) -> min(Timeout, ?MAX_TIMEOUT).
+remaining(Deadline) -> min(max(0, Deadline - erlang:monotonic_time(millisecond)), ?MAX_TIMEOUT).
