@@ -1,7 +1,7 @@
 //! Waiting for readiness, and the table of open sockets.
 //!
 //! A socket is armed for one event at a time, by whichever thread finds that it has to
-//! wait. The event is handled under the socket's lock. A token is never used again, so
+//! wait; one whose owner takes whatever comes stays armed. The event is handled under the socket's lock. A token is never used again, so
 //! an event that was in flight while its socket closed finds nobody.
 //!
 //! The poller's own thread waits for events, unless somebody else has taken that over: a
@@ -55,7 +55,7 @@ const WAKE_TRIALS: u32 = 3;
 /// How long the thread waits after a failed look for events: if that goes on, it must not
 /// take a processor for itself.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(1);
-/// A poller thread and the sockets it serves.
+/// A set of sockets, and the thread that serves them where nobody else does.
 pub struct Poller<H: Host> {
     pub(crate) tuning: Tuning,
     registry: Registry,
@@ -83,7 +83,7 @@ struct Place<H: Host> {
 }
 
 impl<H: Host> Poller<H> {
-    /// Starts a poller thread.
+    /// Makes a poller and starts its thread.
     ///
     /// **Errors:** no fd, memory or thread to be had.
     pub fn start(tuning: Tuning) -> io::Result<Arc<Self>> {
@@ -307,7 +307,7 @@ impl<H: Host> Poller<H> {
         };
         if token == WAKER {
             if self.is_stopping() {
-                // It may be a caller that has got it. Without a wake the thread ends at
+                // It may be one who serves that has got it. Without a wake the thread ends at
                 // its next event.
                 let _ = self.waker.wake();
             }
