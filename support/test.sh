@@ -92,6 +92,15 @@ else
     failed=$((failed + 1))
 fi
 
+# Again at the end, where one looks first: each case that failed, and why.
+if [ -f "$logs/common-test.log" ]; then
+    sed 's/\x1b\[[0-9;]*m//g' "$logs/common-test.log" |
+        grep -A 12 '^%%% .*: FAILED' | cut -c 1-300 | head -n 120
+fi
+if [ -f "$logs/cargo-test.log" ]; then
+    grep -E '^(test .* \.\.\. FAILED|thread .* panicked at)' "$logs/cargo-test.log" | head -n 40
+fi
+
 echo
 [ -z "$broken" ] || echo "These stages failed:$broken"
 echo "$passed passed, $failed failed, $skipped skipped"

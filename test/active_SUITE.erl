@@ -156,6 +156,15 @@ in_order_there(Socket, Expected) ->
     after 0 -> Expected
     end.
 
+%% As much of what is there, for a sender may be as fast as its reader for ever.
+some_in_order(_Socket, Expected, 0) ->
+    Expected;
+some_in_order(Socket, Expected, Most) ->
+    receive
+        {tcp, Socket, <<Number:32>>} when Number =:= Expected -> some_in_order(Socket, seen(Number), Most - 1)
+    after 0 -> Expected
+    end.
+
 rest_in_order(Socket, Expected) ->
     case gen_tcp:recv(Socket, 0, 10000) of
         {ok, <<Expected:32>>} -> rest_in_order(Socket, seen(Expected));
@@ -178,7 +187,7 @@ mode_changes_lose_nothing(Config) ->
     Modes = {true, false, once, 1, 5, 30},
     Last = lists:foldl(fun(_, Expected) ->
                                ok = inet:setopts(Socket, [{active, element(rand:uniform(6), Modes)}]),
-                               There = in_order_there(Socket, Expected),
+                               There = some_in_order(Socket, Expected, rand:uniform(200)),
                                case gen_tcp:recv(Socket, 0, rand:uniform(2) - 1) of
                                    %% Passive: all that was delivered before is in the mailbox.
                                    {ok, <<Number:32>>} -> Number = in_order_there(Socket, There), seen(Number);

@@ -43,8 +43,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, len: usize) -> *mut u8 {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        LIVE.fetch_add(len, Relaxed);
+        // In one step, wrapping if it shrinks: another thread must never see half of it.
+        LIVE.fetch_add(len.wrapping_sub(layout.size()), Relaxed);
         // SAFETY: the caller's promises are handed on.
         unsafe { System.realloc(memory, layout, len) }
     }
