@@ -26,6 +26,13 @@ fn is_owed(socket: &Socket) -> bool {
     }
 }
 
+fn acknowledged(socket: &Socket) -> u64 {
+    match kernel::tcp_info(socket.as_fd()) {
+        Ok(Value::TcpInfo(info)) => info.number("bytes_acked").unwrap_or(0),
+        _ => 0,
+    }
+}
+
 impl<H: Host> Endpoint<H> {
     /// Closes the socket without waiting. False: output is queued, or with the kernel where
     /// `linger` asks to wait for that, too. The caller should wait for it with
@@ -51,6 +58,23 @@ impl<H: Host> Endpoint<H> {
     /// Whether the kernel still has something for the peer.
     pub fn owes(&self) -> bool {
         self.lock().role.socket().is_some_and(is_owed)
+    }
+
+    /// How far the output is: bytes queued for sending, and, while there are any, the bytes
+    /// that the peer has acknowledged, where the kernel counts them. Either changes with all
+    /// that a peer takes, however slowly.
+    pub fn output_progress(&self) -> (usize, u64) {
+        let state = self.lock();
+        let queued = match &state.role {
+            Role::Stream(stream) => stream.queued(),
+            Role::Draining(draining) => draining.queued(),
+            _ => 0,
+        };
+        let acknowledged = match state.role.socket() {
+            Some(socket) if queued > 0 => acknowledged(socket),
+            _ => 0,
+        };
+        (queued, acknowledged)
     }
 
     /// Seconds that close may wait for queued output, `None` for the default.

@@ -559,3 +559,37 @@ fn a_lingering_close_waits_for_the_peer() {
     assert!(socket.close());
     assert_eq!(peer.read_to_end(), []);
 }
+
+/// A peer that takes little makes progress, long before anything leaves the queue for it.
+#[test]
+fn what_a_slow_peer_takes_is_progress() {
+    const LEN: usize = 16 << 20;
+    let rig = Rig::new();
+    let owner = Process::spawn();
+    let (socket, mut peer) = rig.tcp(&owner, &[]);
+    assert_eq!(socket.output_progress(), (0, 0));
+    let _ = owner.try_send(&socket, &bytes(&[1; LEN]), false);
+    socket.abandon();
+    let settled = || {
+        let mut last = socket.output_progress();
+        loop {
+            rig.settle();
+            let now = socket.output_progress();
+            if now == last {
+                return now;
+            }
+            last = now;
+        }
+    };
+    let before = settled();
+    assert!(before.0 > 0);
+    let end = Instant::now() + fake::PATIENCE;
+    let mut read = 0;
+    while socket.output_progress().1 == before.1 {
+        assert!(Instant::now() < end);
+        read += peer.read(4096).len();
+    }
+    assert_eq!(socket.output_progress().0, before.0);
+    assert_eq!(peer.read_to_end().len(), LEN - read);
+    assert_eq!(socket.output_progress(), (0, 0));
+}

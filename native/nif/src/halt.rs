@@ -76,7 +76,8 @@ extern "C" fn on_exit() {
 }
 
 /// Closes every socket as the death of its owner would, and waits while the pollers
-/// write what is queued and there is progress.
+/// write what is queued and there is progress: a peer that takes little at a time makes
+/// room in the kernel for long before anything leaves the queue.
 ///
 /// A thread does it. The one that exits has destroyed its thread-local variables already,
 /// and must not wait for a lock that another thread was stopped with.
@@ -88,14 +89,14 @@ fn write_queues() {
         for socket in pollers::sockets() {
             socket.abandon();
         }
-        let mut queued = pollers::queued();
-        while queued > 0 {
+        let mut last = pollers::output_progress();
+        while last.0 > 0 {
             std::thread::sleep(LOOK);
-            let now = pollers::queued();
-            if now != queued {
+            let now = pollers::output_progress();
+            if now != last {
                 MOVED.fetch_add(1, Ordering::Release);
             }
-            queued = now;
+            last = now;
         }
         DONE.store(true, Ordering::Release);
     };

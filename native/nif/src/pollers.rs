@@ -132,9 +132,15 @@ pub(crate) fn sockets() -> Vec<Handle> {
     sockets
 }
 
-/// Bytes queued for sending on all of them.
-pub(crate) fn queued() -> usize {
-    sockets().iter().map(|socket| socket.queued()).sum()
+/// Bytes queued for sending on all of them, and those that the peers of such sockets have
+/// acknowledged.
+pub(crate) fn output_progress() -> (usize, u64) {
+    sockets()
+        .iter()
+        .fold((0, 0), |(queued, acknowledged), socket| {
+            let (more, taken) = socket.output_progress();
+            (queued + more, acknowledged + taken)
+        })
 }
 
 /// How many pollers run.
