@@ -6,7 +6,7 @@
          senders_keep_their_order/1, waiting_senders_are_served/1, timeout_keeps_the_data/1, timeout_zero/1,
          timeout_is_kept/1, timeout_close/1, killed_sender_is_sent/1, delayed/1, receiving_goes_on/1, after_fin/1,
          after_reset/1, after_shutdown/1, waiting_sender_is_told/1, counters/1, memory_of_a_queue/1, huge_and_small/1,
-         binaries_are_freed/1, every_sender_has_its_timeout/1, senders_wait_in_turn/1]).
+         binaries_are_freed/1, every_sender_has_its_timeout/1, senders_wait_in_turn/1, the_kernels_work_is_charged/1]).
 
 -import(rs_test, [context/1, client/2, server/2, mailbox/0, async/1, blocked/1, await/1, kill/1, poll/1, fill/1,
                   drain/2, next/0]).
@@ -15,7 +15,7 @@ suite() -> [{timetrap, {minutes, 2}}].
 all() -> [{group, inet}, {group, rs}].
 groups() ->
     %% The driver's suspended senders have neither a timeout nor an order.
-    OnlyRs = [every_sender_has_its_timeout, senders_wait_in_turn],
+    OnlyRs = [every_sender_has_its_timeout, senders_wait_in_turn, the_kernels_work_is_charged],
     rs_test:groups_of([headers, oversize_headers, no_iodata, senders_keep_their_order, waiting_senders_are_served,
                        timeout_keeps_the_data, timeout_zero, timeout_is_kept, timeout_close, killed_sender_is_sent,
                        delayed,
@@ -343,3 +343,24 @@ binaries_are_freed(Config) ->
                       true = erlang:garbage_collect(),
                       erlang:memory(binary) - Before < 4 * 1024 * 1024
               end).
+
+%% A process that sends or receives in a loop is charged for what the kernel does meanwhile, so that it yields like others: 64 KiB are
+%% about 17 us, of the millisecond that 4000 reductions stand for.
+the_kernels_work_is_charged(Config) ->
+    {Socket, Peer} = client(context(Config), []),
+    Exchange = fun(From, To, Data) ->
+        Length = byte_size(Data),
+        {reductions, Before} = process_info(self(), reductions),
+        [begin
+             ok = gen_tcp:send(From, Data),
+             {ok, Data} = gen_tcp:recv(To, Length)
+         end || _ <- lists:seq(1, 200)],
+        {reductions, After} = process_info(self(), reductions),
+        (After - Before) div 200
+    end,
+    [begin
+         Small = Exchange(From, To, <<1>>),
+         Large = Exchange(From, To, binary:copy(<<1>>, 65536)),
+         {true, Small, Large} = {Large > Small + 40, Small, Large}
+     end || {From, To} <- [{Socket, Peer}, {Peer, Socket}]],
+    ok.

@@ -31,6 +31,7 @@ mod stats;
 mod stream;
 mod sys;
 pub mod tcp_info;
+mod timeslice;
 mod totals;
 mod tuning;
 
@@ -44,8 +45,8 @@ pub use poller::Poller;
 pub use sending::{Outgoing, Sent};
 pub use settings::Settings;
 pub use snapshot::{Snapshot, Waiting};
-pub use spin::take_time_held;
 pub use stats::{Counter, Counters, Direction};
 pub use tcp_info::TcpInfo;
+pub use timeslice::take_time_held;
 pub use totals::{Total, longest_lock, time_locks, totals};
 pub use tuning::Tuning;

@@ -5,6 +5,7 @@ use crate::endpoint::{Context, Waiter};
 use crate::host::{Failure, Host, Reply};
 use crate::sending::Outgoing;
 use crate::stream::{Link, Stream};
+use crate::timeslice;
 use crate::totals::{self, Total};
 use proto::writer::Writer;
 use socket2::Socket;
@@ -205,6 +206,7 @@ fn write<'a>(socket: &Socket, pieces: impl Iterator<Item = &'a [u8]>) -> Result<
             Ok(gone) => {
                 totals::add(Total::Writes, 1);
                 totals::add(Total::WrittenBytes, gone as u64);
+                timeslice::hold_for_write(gone);
                 return Ok(Progress { offered, gone });
             }
             Err(error) => match error.kind() {

@@ -11,6 +11,7 @@ use crate::host::{Host, Reply, Report};
 use crate::spin;
 use crate::stream::{READS_OF_A_SERVICE, READS_OF_AN_EVENT};
 use crate::sys::{self, Interest};
+use crate::timeslice;
 use crate::totals::{self, Total};
 use crate::tuning::Tuning;
 use mio::{Events, Poll, Registry, Waker};
@@ -262,12 +263,12 @@ impl<H: Host> Poller<H> {
         if self.is_stopping() {
             return false;
         }
-        let start = spin::now();
+        let (held, start) = (timeslice::held(), spin::now());
         for (token, ready) in sys::events_now::<BATCH_OF_A_SERVICE>(self.registry.as_raw_fd()) {
             self.handle(token, ready, READS_OF_A_SERVICE);
         }
         totals::add(Total::Wakeups, 1);
-        spin::hold(spin::now().saturating_sub(start));
+        timeslice::hold_since(held, spin::now().saturating_sub(start));
         true
     }
 

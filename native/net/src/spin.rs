@@ -4,8 +4,8 @@
 //! because then the scheduler has better things to do.
 
 use crate::sys;
+use crate::timeslice;
 use crate::totals::{self, Total};
-use std::cell::Cell;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -186,26 +186,6 @@ fn busy() -> usize {
     BUSY.current.load(Ordering::Relaxed).max(previous)
 }
 
-thread_local! {
-    /// Nanoseconds of spinning and serving others, not yet charged.
-    static HELD: Cell<u64> = const { Cell::new(0) };
-}
-
-/// For how many whole `unit`s of nanoseconds calls on this thread have spun, or served
-/// other sockets, since this was asked last: a scheduler charges its process for them.
-pub fn take_time_held(unit: u64) -> u64 {
-    let held = HELD.get();
-    if held < unit {
-        return 0;
-    }
-    HELD.set(held % unit);
-    held / unit
-}
-
-pub(crate) fn hold(time: u64) {
-    HELD.set(HELD.get() + time);
-}
-
 /// Repeats `attempt` until it gives something, `give_up` says so, or the time is over.
 pub(crate) fn spin<R>(
     mut attempt: impl FnMut() -> Option<R>,
@@ -225,7 +205,7 @@ pub(crate) fn spin<R>(
         }
     };
     // The try that succeeded is not counted: it is the call's own work.
-    hold(time - start);
+    timeslice::hold(time - start);
     found
 }
 

@@ -21,6 +21,7 @@ use crate::seldom::{Seldom, Vacant};
 use crate::settings::Settings;
 use crate::spin;
 use crate::sys::Interest;
+use crate::timeslice;
 use crate::totals::{self, Total};
 use proto::reader::{Next, Pause, Payload, Plan, Reader, Source, Want};
 use proto::writer::Writer;
@@ -67,6 +68,7 @@ impl Source for Kernel<'_> {
                 Ok(len) => {
                     totals::add(Total::Reads, 1);
                     totals::add(Total::ReadBytes, len as u64);
+                    timeslice::hold_for_read(len);
                     return Ok(Some(len));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

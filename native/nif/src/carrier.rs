@@ -72,9 +72,7 @@ fn recv_frames<'a>(
 #[rustler::nif]
 fn send_frames<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>) -> NifResult<Term<'a>> {
     let pid = Pid::caller(env);
-    Ok(sent(
-        env,
-        socket,
-        with_pieces(data, |pieces| socket.send_frames(pid, pieces)),
-    ))
+    let result = with_pieces(data, |pieces| socket.send_frames(pid, pieces));
+    charge(env);
+    Ok(sent(env, socket, result))
 }

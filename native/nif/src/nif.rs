@@ -65,8 +65,8 @@ fn recv<'a>(
 /// Nanoseconds of a hundredth of what a process may use at a time.
 const PERCENT: u64 = 10_000;
 
-/// What a call has used of its scheduler by spinning, or for other sockets, counts as the
-/// process's own work: one that sends or receives in a loop yields like others.
+/// What a call has used of its scheduler in the kernel, by spinning, or for other sockets,
+/// counts as the process's own work: one that sends or receives in a loop yields like others.
 pub(crate) fn charge(env: Env<'_>) {
     let percent = net::take_time_held(PERCENT).min(100) as c_int;
     if percent > 0 {
@@ -129,13 +129,13 @@ fn send_now<'a>(env: Env<'a>, socket: &'a Socket, data: Term<'a>) -> NifResult<T
         Tag::new(unsafe { Term::new(env, socket.host().socket_term(env)) })
     };
     let pid = Pid::caller(env);
-    Ok(
-        match with_pieces(data, |pieces| socket.send_now(pid, pieces, tag)) {
-            Ok(Sent::Done) => atoms::ok().encode(env),
-            Ok(sent) => refused(env, sent),
-            Err(_) => error(env, no_data(socket)),
-        },
-    )
+    let result = with_pieces(data, |pieces| socket.send_now(pid, pieces, tag));
+    charge(env);
+    Ok(match result {
+        Ok(Sent::Done) => atoms::ok().encode(env),
+        Ok(sent) => refused(env, sent),
+        Err(_) => error(env, no_data(socket)),
+    })
 }
 
 /// What a send is told that has to make no further call.
