@@ -93,13 +93,18 @@ impl<H: Host> Endpoint<H> {
 
     /// `reporter` is going to [`Endpoint::report`] why `owner` exits. False: the owner is
     /// another one meanwhile, or nobody wants to know.
+    ///
+    /// Where `owner` has exited the first promise stands: it is that reporter whose exit
+    /// matters, and the report may be anybody's.
     pub fn promise_report(&self, reporter: H::Pid, owner: H::Pid) -> bool {
         let mut state = self.lock();
         let common = &mut state.common;
         match common.monitors.get_mut() {
             Some(monitors) if monitors.is_used() && common.owner == owner => {
-                let pid = reporter;
-                monitors.reporter = Some(Reporter { pid, owner });
+                if monitors.bereaved.is_empty() {
+                    let pid = reporter;
+                    monitors.reporter = Some(Reporter { pid, owner });
+                }
                 true
             }
             _ => false,

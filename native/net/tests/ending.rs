@@ -285,6 +285,32 @@ fn without_the_reporter_monitors_fire_all_the_same() {
     }
 }
 
+/// A second reporter finds those who wait for the first one's word. It is the first whose
+/// exit is watched, so that they are told whichever of the two exits, or speaks.
+#[test]
+fn a_second_reporter_leaves_nobody_waiting() {
+    let rig = Rig::new();
+    let [first, second, watcher] = [(); 3].map(|()| Process::spawn());
+    for speaks in [true, false] {
+        let owner = Process::spawn();
+        let (socket, _peer) = rig.tcp(&owner, &[]);
+        let monitor = tag();
+        assert!(socket.monitor(watcher.pid, monitor));
+        assert!(socket.promise_report(first.pid, owner.pid));
+        assert_eq!(socket.process_down(owner.pid), Some(first.pid));
+        assert!(socket.promise_report(second.pid, owner.pid));
+        let mut told = Vec::new();
+        if speaks {
+            socket.report(owner.pid, |watcher| told.push(watcher));
+            assert_eq!(told, [(watcher.pid, monitor)]);
+        }
+        assert_eq!(socket.process_down(first.pid), None);
+        socket.report(owner.pid, |_| panic!("told twice"));
+        let expected = [Message::Down(monitor, None)];
+        assert_eq!(watcher.messages(), expected[usize::from(speaks)..]);
+    }
+}
+
 /// The reporter is let go when the last monitor is taken back, and when the socket closes.
 #[test]
 fn the_reporter_is_released() {
