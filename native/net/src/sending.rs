@@ -135,8 +135,10 @@ impl<H: Host> Endpoint<H> {
     /// **Errors:** what the stream died of meanwhile.
     pub fn await_send(&self, pid: H::Pid, tag: H::Tag, queued: bool) -> Call<()> {
         let mut state = self.lock();
-        let call = match &mut state.role {
-            Role::Stream(stream) => stream.await_send(Waiter { pid, tag }, queued),
+        let State { common, role } = &mut *state;
+        let low_watermark = common.settings.low_watermark;
+        let call = match role {
+            Role::Stream(stream) => stream.await_send(Waiter { pid, tag }, queued, low_watermark),
             _ => Call::Failed(Failure::Closed),
         };
         self.settle(&mut state);
@@ -368,7 +370,7 @@ impl<H: Host> Stream<H> {
             .is_some()
     }
 
-    fn await_send(&mut self, waiter: Waiter<H>, queued: bool) -> Call<()> {
+    fn await_send(&mut self, waiter: Waiter<H>, queued: bool, low_watermark: u32) -> Call<()> {
         match &mut self.link {
             Link::Open(_) | Link::InputEnded(_) => {}
             Link::Husk(husk) => {
@@ -378,7 +380,9 @@ impl<H: Host> Stream<H> {
             Link::Over(..) => return Call::Failed(Failure::Closed),
         }
         let waits = match queued {
-            true => self.writer.is_busy(),
+            // Not only "is busy": who has timed out meanwhile made an end of that, for those
+            // whose turn has not come.
+            true => self.writer.is_busy() || self.writer.queued() > low_watermark as usize,
             false => self.is_barred(waiter.pid),
         };
         if !waits {

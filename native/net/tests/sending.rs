@@ -236,6 +236,28 @@ fn a_send_that_times_out_loses_nothing() {
     assert_eq!(owner.messages(), []);
 }
 
+/// Whose data is queued waits for a short queue, though another one times out between the
+/// two calls of its send.
+#[test]
+fn a_timeout_of_another_one_is_no_end_of_the_wait() {
+    let rig = Rig::new();
+    let (owner, second) = (Process::spawn(), Process::spawn());
+    let (socket, mut peer, _data) = stuck(&rig, Family::Local, &owner);
+    let first_wait = wait_to_send(&owner, &socket, b"first", true);
+    let second_wait = wait_to_send(&second, &socket, b"second", false);
+    assert!(socket.send_timed_out(owner.pid, &first_wait, false));
+    assert_eq!(second.reply(second_wait), Reply::Ready);
+    let sent = second.try_send(&socket, &bytes(b"second"), false);
+    assert!(matches!(sent, Sent::Wait { queued: true, .. }));
+    let third_wait = wait_to_send(&owner, &socket, b"third", false);
+    assert!(socket.send_timed_out(owner.pid, &third_wait, false));
+    let second_wait = tag();
+    let call = socket.await_send(second.pid, second_wait, true);
+    assert!(matches!(call, Call::Wait));
+    peer.read(MUCH);
+    assert_eq!(second.reply(second_wait), Reply::Done);
+}
+
 /// With `send_timeout_close` a timeout drops the queue and closes; the others that wait
 /// learn of it.
 #[test]
