@@ -35,10 +35,18 @@ groups() ->
      {long_hosts, [], [gigabyte_between_hosts]}].
 
 init_per_suite(Config) ->
-    {ok, Probe} = gen_tcp:listen(0, []),
-    {ok, Port} = inet:port(Probe),
-    ok = gen_tcp:close(Probe),
-    [{epmd, integer_to_list(Port)} | Config].
+    [{epmd, integer_to_list(free_port())} | Config].
+
+%% A port that nobody gets unless he asks for it: one that the kernel gives out may be another connection's by the time epmd starts.
+free_port() ->
+    case gen_tcp:listen(10000 + rand:uniform(20000), []) of
+        {ok, Probe} ->
+            {ok, Port} = inet:port(Probe),
+            ok = gen_tcp:close(Probe),
+            Port;
+        {error, eaddrinuse} ->
+            free_port()
+    end.
 
 end_per_suite(Config) ->
     os:cmd("ERL_EPMD_PORT=" ++ proplists:get_value(epmd, Config) ++ " epmd -kill").
