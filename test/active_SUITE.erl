@@ -151,17 +151,14 @@ in_order(Socket, Expected, Count) ->
     end.
 
 in_order_there(Socket, Expected) ->
-    receive
-        {tcp, Socket, <<Number:32>>} when Number =:= Expected -> in_order_there(Socket, seen(Number))
-    after 0 -> Expected
-    end.
+    in_order_there(Socket, Expected, infinity).
 
-%% As much of what is there, for a sender may be as fast as its reader for ever.
-some_in_order(_Socket, Expected, 0) ->
-    Expected;
-some_in_order(Socket, Expected, Most) ->
+%% While more comes it needs an end: a sender may be as fast as its reader for ever.
+in_order_there(_Socket, End, End) ->
+    End;
+in_order_there(Socket, Expected, End) ->
     receive
-        {tcp, Socket, <<Number:32>>} when Number =:= Expected -> some_in_order(Socket, seen(Number), Most - 1)
+        {tcp, Socket, <<Number:32>>} when Number =:= Expected -> in_order_there(Socket, seen(Number), End)
     after 0 -> Expected
     end.
 
@@ -187,7 +184,7 @@ mode_changes_lose_nothing(Config) ->
     Modes = {true, false, once, 1, 5, 30},
     Last = lists:foldl(fun(_, Expected) ->
                                ok = inet:setopts(Socket, [{active, element(rand:uniform(6), Modes)}]),
-                               There = some_in_order(Socket, Expected, rand:uniform(200)),
+                               There = in_order_there(Socket, Expected, Expected + rand:uniform(200)),
                                case gen_tcp:recv(Socket, 0, rand:uniform(2) - 1) of
                                    %% Passive: all that was delivered before is in the mailbox.
                                    {ok, <<Number:32>>} -> Number = in_order_there(Socket, There), seen(Number);

@@ -2,7 +2,7 @@
 
 use crate::endpoint::{Call, Endpoint, Role, State, Waiter};
 use crate::host::Host;
-use crate::option::{Value, kernel};
+use crate::option::kernel;
 use crate::settings::Settings;
 use socket2::Socket;
 use std::os::fd::AsFd;
@@ -18,19 +18,17 @@ pub(crate) fn let_go(socket: &Socket, settings: &Settings) {
 
 /// Whether the peer does not have all yet that the kernel took for it.
 fn is_owed(socket: &Socket) -> bool {
-    match kernel::tcp_info(socket.as_fd()) {
-        Ok(Value::TcpInfo(info)) => ["unacked", "notsent"]
+    kernel::tcp_info(socket.as_fd()).is_ok_and(|info| {
+        ["unacked", "notsent"]
             .into_iter()
-            .any(|name| info.number(name).is_some_and(|count| count > 0)),
-        _ => false,
-    }
+            .any(|name| info.number(name).is_some_and(|count| count > 0))
+    })
 }
 
 fn acknowledged(socket: &Socket) -> u64 {
-    match kernel::tcp_info(socket.as_fd()) {
-        Ok(Value::TcpInfo(info)) => info.number("bytes_acked").unwrap_or(0),
-        _ => 0,
-    }
+    let info = kernel::tcp_info(socket.as_fd()).ok();
+    info.and_then(|info| info.number("bytes_acked"))
+        .unwrap_or(0)
 }
 
 impl<H: Host> Endpoint<H> {
@@ -65,11 +63,7 @@ impl<H: Host> Endpoint<H> {
     /// that a peer takes, however slowly.
     pub fn output_progress(&self) -> (usize, u64) {
         let state = self.lock();
-        let queued = match &state.role {
-            Role::Stream(stream) => stream.queued(),
-            Role::Draining(draining) => draining.queued(),
-            _ => 0,
-        };
+        let queued = state.role.queued();
         let acknowledged = match state.role.socket() {
             Some(socket) if queued > 0 => acknowledged(socket),
             _ => 0,

@@ -416,6 +416,15 @@ impl<H: Host> Role<H> {
         }
     }
 
+    /// Bytes queued for sending, also of a socket that is closed for everybody.
+    pub(crate) fn queued(&self) -> usize {
+        match self {
+            Role::Stream(stream) => stream.queued(),
+            Role::Draining(draining) => draining.queued(),
+            Role::Connecting(_) | Role::Listener(_) | Role::Closed => 0,
+        }
+    }
+
     /// Whether the role is over, and why.
     fn take_end(&mut self) -> Option<End> {
         match self {

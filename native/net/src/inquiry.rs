@@ -20,10 +20,7 @@ impl<H: Host> Endpoint<H> {
         let socket = state.role.socket().map(AsFd::as_fd);
         let read = |query| match option::read(query, socket, &state.common.settings) {
             Reading::Stream(StreamValue::Queue) => {
-                let queued = match &state.role {
-                    Role::Stream(stream) => stream.queued(),
-                    _ => 0,
-                };
+                let queued = state.role.queued();
                 Reading::Value(Value::Int(i64::try_from(queued).unwrap_or(i64::MAX)))
             }
             Reading::Stream(StreamValue::Fd) => match state.role.socket() {
@@ -38,21 +35,15 @@ impl<H: Host> Endpoint<H> {
     /// The counters; `None` if the socket is closed.
     pub fn counters(&self) -> Option<Counters> {
         let state = self.lock();
-        let pending = match &state.role {
-            Role::Closed | Role::Draining(_) => return None,
-            Role::Stream(stream) => stream.queued(),
-            _ => 0,
-        };
-        Some(state.common.counters.and_pending(pending))
+        if state.role.is_gone() {
+            return None;
+        }
+        Some(state.common.counters.and_pending(state.role.queued()))
     }
 
     /// Bytes queued for sending, also of a socket that is closed for everybody.
     pub fn queued(&self) -> usize {
-        match &self.lock().role {
-            Role::Stream(stream) => stream.queued(),
-            Role::Draining(draining) => draining.queued(),
-            _ => 0,
-        }
+        self.lock().role.queued()
     }
 
     /// Everything that `info` shows.

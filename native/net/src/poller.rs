@@ -1,8 +1,9 @@
 //! Waiting for readiness, and the table of open sockets.
 //!
 //! A socket is armed for one event at a time, by whichever thread finds that it has to
-//! wait; one whose owner takes whatever comes stays armed. The event is handled under the socket's lock. A token is never used again, so
-//! an event that was in flight while its socket closed finds nobody.
+//! wait; one whose owner takes whatever comes stays armed. The event is handled under the
+//! socket's lock. A token is never used again, so an event that was in flight while its
+//! socket closed finds nobody.
 //!
 //! The poller's own thread waits for events, unless somebody else has taken that over: a
 //! set of the kernel is itself an fd that is readable while it holds an event.
@@ -308,8 +309,8 @@ impl<H: Host> Poller<H> {
         };
         if token == WAKER {
             if self.is_stopping() {
-                // It may be one who serves that has got it. Without a wake the thread ends at
-                // its next event.
+                // It may be one who serves that has got it. Without a wake the thread ends
+                // at its next event.
                 let _ = self.waker.wake();
             }
             return;

@@ -3,8 +3,8 @@
 use crate::address::{Address, Family};
 use crate::endpoint::{Endpoint, Role};
 use crate::host::{Host, Info, Kind};
+use crate::option::Mode;
 use crate::option::kernel;
-use crate::option::{Mode, Value};
 use crate::tcp_info::TcpInfo;
 use proto::{Active, PacketType};
 use socket2::Socket;
@@ -95,10 +95,7 @@ impl<H: Host> Endpoint<H> {
                 .and_then(|socket| ask(socket).ok())
                 .map(|address| Address::from_system(&address))
         };
-        let tcp_info = socket.and_then(|socket| match kernel::tcp_info(socket.as_fd()) {
-            Ok(Value::TcpInfo(info)) => Some(*info),
-            _ => None,
-        });
+        let tcp_info = socket.and_then(|socket| kernel::tcp_info(socket.as_fd()).ok());
         let number = |name| {
             tcp_info
                 .as_ref()

@@ -194,9 +194,9 @@ pub(super) fn fast_open(socket: BorrowedFd<'_>) -> io::Result<Value> {
 }
 
 /// Reads the statistics of the connection.
-pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<Value> {
+pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<TcpInfo> {
     let bytes = get_bytes(socket, IPPROTO_TCP, TCP_INFO, vec![0; TCP_INFO_MAX])?;
-    Ok(Value::TcpInfo(Box::new(TcpInfo::decode(&bytes))))
+    Ok(TcpInfo::decode(&bytes))
 }
 
 /// Reads the control data of the handshake; None for a family that has none.

@@ -404,7 +404,9 @@ pub fn read(query: Query, socket: Option<BorrowedFd<'_>>, settings: &Settings) -
             .get(*field)
             .map_or(Reading::Omitted, Reading::Value),
         Target::FastOpen => from_kernel(&kernel::fast_open),
-        Target::TcpInfo => from_kernel(&kernel::tcp_info),
+        Target::TcpInfo => from_kernel(&|socket| {
+            kernel::tcp_info(socket).map(|info| Value::TcpInfo(Box::new(info)))
+        }),
         Target::PacketOptions => match socket {
             Some(socket) => match kernel::packet_options(socket) {
                 Ok(Some(value)) => Reading::Value(value),
