@@ -17,7 +17,7 @@ help:
 	@echo "make sound      the library under AddressSanitizer and valgrind, its pollers in loom (5 minutes)"
 	@echo "make memcheck   the part of it with valgrind, a quarter of a minute"
 	@echo "make soak       20,000 connections with mixed traffic for SECONDS (600), and 100,000 processes killed at work"
-	@echo "make bench      every row of the benchmark on inet, socket and rs (20 minutes); ROWS=, ROUNDS=: bench/README.md"
+	@echo "make bench      every row of the benchmark on inet, socket and rs (half an hour); ROWS=, ROUNDS=: bench/README.md"
 	@echo "make bench-framing  how fast frames are found, beside decode_packet and httparse"
 	@echo "make bench-dist  Erlang's distribution on this backend, beside inet_tcp (ROUNDS=5, 10 seconds each)"
 	@echo "make build      compile everything (what 'rebar3 compile' does)"
