@@ -163,33 +163,26 @@ fn flatten<'a>(data: Term<'a>, flat: &mut Vec<u8>, parts: &mut Vec<Part<'a>>) ->
             false => flat.extend_from_slice(binary.as_slice()),
         };
     loop {
-        match term.get_type() {
-            TermType::List => {
-                if let Ok((head, tail)) = term.list_get_cell() {
-                    // An integer is an element, never a tail.
-                    if tail.get_type() == TermType::Integer {
-                        return Err(Error::BadArg);
-                    }
-                    match head.get_type() {
-                        TermType::Integer => {
-                            let byte: i64 = head.decode()?;
-                            flat.push(u8::try_from(byte).map_err(|_| Error::BadArg)?);
-                            term = tail;
-                        }
-                        TermType::Binary => {
-                            take(head.decode()?, head, flat);
-                            term = tail;
-                        }
-                        _ => {
-                            later.push(tail);
-                            term = head;
-                        }
-                    }
-                    continue;
+        // Most elements are binaries, then bytes: two or three calls of the VM for each.
+        match term.list_get_cell() {
+            Ok((head, tail)) => {
+                term = tail;
+                if let Ok(binary) = head.decode() {
+                    take(binary, head, flat);
+                } else if let Ok(byte) = head.decode::<i64>() {
+                    flat.push(u8::try_from(byte).map_err(|_| Error::BadArg)?);
+                } else {
+                    later.push(tail);
+                    term = head;
                 }
+                continue;
             }
-            TermType::Binary => take(term.decode()?, term, flat),
-            _ => return Err(Error::BadArg),
+            Err(_) => match term.get_type() {
+                // Empty.
+                TermType::List => {}
+                TermType::Binary => take(term.decode()?, term, flat),
+                _ => return Err(Error::BadArg),
+            },
         }
         match later.pop() {
             Some(next) => term = next,
