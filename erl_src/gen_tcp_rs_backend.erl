@@ -90,10 +90,10 @@ start() ->
 %% Before anything can open a socket here.
 -spec tune() -> ok.
 tune() ->
-    [Spin, Gather, AdaptiveReads] =
+    [Spin, Gather, AdaptiveReads, StayRegistered] =
         [application:get_env(gen_tcp_rs, Switch, true) =/= false
-         || Switch <- [spin, gather, adaptive_reads]],
-    gen_tcp_rs_nif:tune(Spin, Gather, AdaptiveReads).
+         || Switch <- [spin, gather, adaptive_reads, stay_registered]],
+    gen_tcp_rs_nif:tune(Spin, Gather, AdaptiveReads, StayRegistered).
 
 -spec start_overlay() -> ok | {error, refusal()}.
 start_overlay() ->

@@ -11,7 +11,7 @@
 -export([setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1]).
 -export([begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1]).
 -export([monitored_owner/1, promise_report/2, report/3]).
--export([sockets/0, await_all_closed/1, watch_pollers/0, tune/3, stop/0]).
+-export([sockets/0, await_all_closed/1, watch_pollers/0, tune/4, stop/0]).
 %% Not of the library.
 -export([directory/0]).
 -export([send_now/2, snapshot/1, totals/0, time_locks/1, report_to/1]).
@@ -29,7 +29,7 @@
        setopts/2, getopts/2, getstat/2, sockname/1, peername/1, getfd/1, info/1,
        begin_transfer/2, forward/2, finish_transfer/3, monitor/2, cancel_monitor/1,
        monitored_owner/1, promise_report/2, report/3,
-       sockets/0, await_all_closed/1, watch_pollers/0, tune/3, stop/0,
+       sockets/0, await_all_closed/1, watch_pollers/0, tune/4, stop/0,
        send_now/2, snapshot/1, totals/0, time_locks/1, report_to/1,
        mailboxes_to/1, paused/1, resume/2,
        connect_node/3, listen_node/2, node_sockets/0, recv_frames/3, send_frames/2]).
@@ -203,8 +203,9 @@ await_all_closed(_Ref) -> erlang:nif_error(not_loaded).
 watch_pollers() -> erlang:nif_error(not_loaded).
 
 %% The rules of the pollers that start from now on: docs/tuning.md.
--spec tune(Spin :: boolean(), Gather :: boolean(), AdaptiveReads :: boolean()) -> ok.
-tune(_Spin, _Gather, _AdaptiveReads) -> erlang:nif_error(not_loaded).
+-spec tune(Spin :: boolean(), Gather :: boolean(), AdaptiveReads :: boolean(),
+           StayRegistered :: boolean()) -> ok.
+tune(_Spin, _Gather, _AdaptiveReads, _StayRegistered) -> erlang:nif_error(not_loaded).
 
 -spec stop() -> ok.
 stop() -> erlang:nif_error(not_loaded).

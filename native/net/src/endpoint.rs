@@ -13,7 +13,7 @@ use crate::host::{Failure, Host, Reply, Report};
 use crate::listener::Listener;
 use crate::monitors::Monitors;
 use crate::output::Draining;
-use crate::poller::{Poller, Token};
+use crate::poller::Poller;
 use crate::seldom::Seldom;
 use crate::settings::Settings;
 use crate::spin::{self, Scores};
@@ -22,6 +22,7 @@ use crate::stream::Stream;
 use crate::sys::Interest;
 use crate::totals::{self, Total};
 use crate::tuning::Tuning;
+use crate::watch::Watch;
 use parking_lot::{Mutex, MutexGuard};
 use socket2::Socket;
 use std::ops::{Deref, DerefMut};
@@ -49,18 +50,6 @@ pub(crate) struct Common<H: Host> {
     pub(crate) scores: Scores,
     pub(crate) watch: Watch,
     pub(crate) monitors: Seldom<Monitors<H>>,
-}
-
-/// What the poller and the kernel know of a socket.
-pub(crate) struct Watch {
-    /// None before the socket is in the poller's table.
-    pub(crate) token: Option<Token>,
-    /// The family it was opened with.
-    pub(crate) family: Family,
-    /// Whether the kernel has a registration of the fd.
-    pub(crate) known: bool,
-    /// What an event may come for.
-    pub(crate) armed: Interest,
 }
 
 /// The state of a socket, for as long as it is locked. A panic meanwhile closes the
@@ -165,12 +154,7 @@ impl<H: Host> Endpoint<H> {
             settings,
             counters: Traffic::default(),
             scores: Scores::default(),
-            watch: Watch {
-                token: None,
-                family,
-                known: false,
-                armed: Interest::NONE,
-            },
+            watch: Watch::new(family),
             monitors: Seldom::NONE,
         };
         let handle = H::adopt(Endpoint {
@@ -240,27 +224,18 @@ impl<H: Host> Endpoint<H> {
         if let Role::Stream(stream) = &mut state.role {
             stream.waiting.tidy();
         }
-        let watch = &mut state.common.watch;
-        let Some((socket, interest)) = state.role.interest(&state.common.settings) else {
-            // A husk has given up its fd, and the kernel the registration with it.
-            watch.known = false;
-            watch.armed = Interest::NONE;
+        let State { common, role } = &mut *state;
+        let Some((socket, interest)) = role.interest(common, self.poller.tuning) else {
+            // A husk has given up its fd.
+            common.watch.forget();
             return;
         };
-        let Some(token) = watch.token else { return };
-        if interest.is_none() || watch.armed.covers(interest) {
+        if interest.is_none() || common.watch.serves(interest) {
             return;
         }
-        match self
-            .poller
-            .arm(socket.as_fd(), token, interest, watch.known)
-        {
-            Ok(()) => {
-                watch.known = true;
-                watch.armed = interest;
-            }
+        if let Err(error) = common.watch.arm(&self.poller, socket.as_fd(), interest) {
             // Nobody would ever hear of the socket again.
-            Err(error) => self.break_off(state, error.into()),
+            self.break_off(state, error.into());
         }
     }
 
@@ -270,8 +245,7 @@ impl<H: Host> Endpoint<H> {
         if let (mut context, Role::Stream(stream)) = self.split(state) {
             if context.common.settings.active.is_passive() {
                 stream.break_off(&mut context, failure);
-                state.common.watch.known = false;
-                state.common.watch.armed = Interest::NONE;
+                state.common.watch.forget();
                 return;
             }
             stream.abort(&mut context, failure);
@@ -284,13 +258,12 @@ impl<H: Host> Endpoint<H> {
     pub(crate) fn finish(&self, state: &mut State<H>, end: End) {
         let watch = &mut state.common.watch;
         if let Some(socket) = state.role.socket() {
-            if watch.known {
+            if watch.is_known() {
                 self.poller.disarm(socket.as_fd());
             }
             let_go(socket, &state.common.settings);
         }
-        watch.known = false;
-        watch.armed = Interest::NONE;
+        watch.forget();
         let token = watch.token.take();
         let failure = match (&state.role, end) {
             (Role::Connecting(_), Some(failure)) => failure,
@@ -305,29 +278,14 @@ impl<H: Host> Endpoint<H> {
         }
     }
 
-    /// An event has come: what was armed for one is used up. A steady one stays, unless
-    /// nobody wants it any more.
-    fn spend(&self, state: &mut State<H>) {
-        let State { common, role } = state;
-        let watch = &mut common.watch;
-        if watch.armed.steady
-            && let Some((socket, interest)) = role.interest(&common.settings)
-        {
-            if interest.read {
-                return;
-            }
-            if let Some(token) = watch.token {
-                // It fails for nothing that is registered.
-                let _ = self.poller.arm(socket.as_fd(), token, Interest::NONE, true);
-            }
-        }
-        watch.armed = Interest::NONE;
-    }
-
     /// The kernel says that something can be done. Called by the poller.
     pub(crate) fn ready(&self, ready: Interest, reads: u32) {
         let mut state = self.lock();
-        self.spend(&mut state);
+        let State { common, role } = &mut *state;
+        if let Some((socket, interest)) = role.interest(common, self.poller.tuning) {
+            let watch = &mut common.watch;
+            watch.spend(&self.poller, socket.as_fd(), interest.read);
+        }
         let (mut context, role) = self.split(&mut state);
         match role {
             Role::Connecting(_) => {
@@ -435,14 +393,14 @@ impl<H: Host> Role<H> {
     }
 
     /// What the role waits for.
-    fn interest(&self, settings: &Settings) -> Option<(&Socket, Interest)> {
+    fn interest(&self, common: &Common<H>, tuning: Tuning) -> Option<(&Socket, Interest)> {
         let write_only = Interest {
             write: true,
             ..Interest::NONE
         };
         Some(match self {
             Role::Connecting(connecting) => (&connecting.socket, write_only),
-            Role::Stream(stream) => (stream.socket()?, stream.interest(settings)),
+            Role::Stream(stream) => (stream.socket()?, stream.interest(common, tuning)),
             Role::Listener(listener) => (listener.socket(), listener.interest()),
             Role::Draining(draining) => (draining.socket(), write_only),
             Role::Closed => return None,

@@ -94,8 +94,8 @@ impl<H: Host> Stream<H> {
         let (reader, framing) = (&mut self.reader, &mut settings.framing);
         let limit = framing.packet_size;
         let mut large = self.large_frames;
+        let mut source = Kernel::new(socket);
         let pause = with_scratch(|scratch| {
-            let mut source = Kernel(socket);
             let mut reads = 0;
             loop {
                 let announced = announced(reader.held(), limit);
@@ -151,6 +151,7 @@ impl<H: Host> Stream<H> {
             }
         });
         self.large_frames = large;
+        context.common.watch.is_dry = source.is_dry();
         let ended = match pause {
             Pause::Satisfied | Pause::Budget | Pause::Drained => None,
             Pause::End => Some(Ended::Regularly),

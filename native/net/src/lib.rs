@@ -34,6 +34,7 @@ pub mod tcp_info;
 mod timeslice;
 mod totals;
 mod tuning;
+mod watch;
 
 pub use address::{Address, Family};
 pub use endpoint::{Call, Endpoint};

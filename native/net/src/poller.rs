@@ -11,7 +11,7 @@
 use crate::host::{Host, Reply, Report};
 use crate::spin;
 use crate::stream::{READS_OF_A_SERVICE, READS_OF_AN_EVENT};
-use crate::sys::{self, Interest};
+use crate::sys::{self, Interest, Trigger};
 use crate::timeslice;
 use crate::totals::{self, Total};
 use crate::tuning::Tuning;
@@ -295,7 +295,7 @@ impl<H: Host> Poller<H> {
                 let ready = Interest {
                     read: ended || event.is_readable(),
                     write: ended || event.is_writable(),
-                    steady: false,
+                    trigger: Trigger::Once,
                 };
                 self.handle(event.token().0 as u64, ready, READS_OF_AN_EVENT);
             }

@@ -6,7 +6,6 @@ use crate::host::Host;
 use crate::option::{self, Refused, Setting};
 use crate::spin::{self, Place};
 use crate::stream::Stream;
-use crate::sys::Interest;
 use proto::Active;
 use std::os::fd::AsFd;
 
@@ -108,16 +107,11 @@ impl<H: Host> Endpoint<H> {
     /// what the spin will find.
     pub(crate) fn hold_back_poller(&self, state: &mut State<H>, place: Place) {
         let Common { watch, scores, .. } = &mut state.common;
-        if !watch.armed.read || watch.armed.write || !scores.is_sure(place) {
+        if !watch.is_for_reading_alone() || !scores.is_sure(place) {
             return;
         }
-        if let (Some(token), Some(socket)) = (watch.token, state.role.socket())
-            && self
-                .poller
-                .arm(socket.as_fd(), token, Interest::NONE, true)
-                .is_ok()
-        {
-            watch.armed = Interest::NONE;
+        if let Some(socket) = state.role.socket() {
+            watch.silence(&self.poller, socket.as_fd());
         }
     }
 

@@ -195,20 +195,17 @@ impl<H: Host> Stream<H> {
         let form = Form::of(settings);
         let counters = &mut context.common.counters;
         let mut result = None;
+        let mut source = Kernel::new(socket);
         let pause = with_scratch(|scratch| {
             let framing = &mut settings.framing;
-            self.reader.pump(
-                &mut Kernel(socket),
-                framing,
-                &plan,
-                scratch,
-                |framing, payload| {
+            self.reader
+                .pump(&mut source, framing, &plan, scratch, |framing, payload| {
                     counters.received.count(wire_len(&payload));
                     result = Some(take(form, framing, payload));
                     Next::Stop
-                },
-            )
+                })
         });
+        context.common.watch.is_dry = source.is_dry();
         if let Some(result) = result {
             self.receiver = None;
             self.writer.break_burst();

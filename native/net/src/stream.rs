@@ -20,9 +20,10 @@ use crate::mailbox::{Gauge, pause_at};
 use crate::seldom::{Seldom, Vacant};
 use crate::settings::Settings;
 use crate::spin;
-use crate::sys::Interest;
+use crate::sys::{Interest, Trigger};
 use crate::timeslice;
 use crate::totals::{self, Total};
+use crate::tuning::Tuning;
 use proto::reader::{Next, Pause, Payload, Plan, Reader, Source, Want};
 use proto::writer::Writer;
 use proto::{Active, PacketType};
@@ -57,21 +58,40 @@ pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
 }
 
 /// A socket as a source of bytes.
-pub(crate) struct Kernel<'a>(pub(crate) &'a Socket);
+pub(crate) struct Kernel<'a> {
+    socket: &'a Socket,
+    /// The last read found nothing, not even an end.
+    is_dry: bool,
+}
+
+impl<'a> Kernel<'a> {
+    pub(crate) fn new(socket: &'a Socket) -> Self {
+        Kernel {
+            socket,
+            is_dry: false,
+        }
+    }
+
+    pub(crate) fn is_dry(&self) -> bool {
+        self.is_dry
+    }
+}
 
 impl Source for Kernel<'_> {
     type Error = io::Error;
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            match self.0.read(buf) {
+            match self.socket.read(buf) {
                 Ok(len) => {
+                    self.is_dry = false;
                     totals::add(Total::Reads, 1);
                     totals::add(Total::ReadBytes, len as u64);
                     timeslice::hold_for_read(len);
                     return Ok(Some(len));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_dry = true;
                     totals::add(Total::EmptyReads, 1);
                     return Ok(None);
                 }
@@ -230,8 +250,9 @@ impl<H: Host> Stream<H> {
         }
     }
 
-    pub(crate) fn interest(&self, settings: &Settings) -> Interest {
-        let awaited = match settings.active {
+    pub(crate) fn interest(&self, common: &Common<H>, tuning: Tuning) -> Interest {
+        let active = common.settings.active;
+        let awaited = match active {
             // Not even for a recv that waits since the socket was passive.
             Active::Always => !self.gauge.paused,
             Active::Once | Active::Count(_) => true,
@@ -249,8 +270,14 @@ impl<H: Host> Stream<H> {
         Interest {
             read,
             write,
-            // The owner takes whatever comes: arming anew for each event would be a call more.
-            steady: read && !write && settings.active == Active::Always,
+            trigger: match active {
+                _ if write => Trigger::Once,
+                // The owner takes whatever comes: arming anew for each event would be a call
+                // more.
+                Active::Always if read => Trigger::Level,
+                _ if read && common.watch.is_regular(tuning) => Trigger::Edge,
+                _ => Trigger::Once,
+            },
         }
     }
 
@@ -398,13 +425,10 @@ impl<H: Host> Stream<H> {
             framing, active, ..
         } = settings;
         let before = counters.received.count;
+        let mut source = Kernel::new(socket);
         let pause = with_scratch(|scratch| {
-            self.reader.pump(
-                &mut Kernel(socket),
-                framing,
-                &plan,
-                scratch,
-                |framing, payload| {
+            self.reader
+                .pump(&mut source, framing, &plan, scratch, |framing, payload| {
                     counters.received.count(wire_len(&payload));
                     host.deliver(*owner, form, framing, Event::Data(payload));
                     if active.delivered() {
@@ -415,12 +439,12 @@ impl<H: Host> Stream<H> {
                     } else {
                         Next::More
                     }
-                },
-            )
+                })
         });
         if counters.received.count != before {
             self.writer.break_burst();
         }
+        context.common.watch.is_dry = source.is_dry();
         pause
     }
 

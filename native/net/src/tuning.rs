@@ -11,7 +11,13 @@ pub struct Tuning {
     pub gather: bool,
     /// A raw read takes memory for as much as the reads before have found.
     pub adaptive_reads: bool,
+    /// After so many events in a row that somebody waited for, the kernel's registration of
+    /// a socket stays; `None`: it is made anew for every wait.
+    pub stay_after: Option<u8>,
 }
+
+/// So many events that came for somebody promise more of them.
+const REGULAR: u8 = 16;
 
 impl Default for Tuning {
     fn default() -> Self {
@@ -19,6 +25,7 @@ impl Default for Tuning {
             spin: true,
             gather: true,
             adaptive_reads: true,
+            stay_after: Some(REGULAR),
         }
     }
 }

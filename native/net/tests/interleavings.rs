@@ -17,6 +17,7 @@ mod model;
 use model::Step::{self, *};
 use model::turnstile::Turnstile;
 use model::{PLAIN, Setup, World};
+use net::Tuning;
 use proto::Active::{Always, Once, Passive};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -31,10 +32,20 @@ fn permute(order: &mut [usize]) -> bool {
     true
 }
 
-/// Runs all merges of the lists.
+/// Runs all merges of the lists, with registrations for one event and with such as stay.
 fn explore(name: &str, setup: Setup, lists: &[&[Step]]) {
     let _watched = fake::race::watchdog();
-    let mut turnstile = Turnstile::new();
+    for stay_after in [None, Some(0)] {
+        let tuning = Tuning {
+            stay_after,
+            ..Tuning::default()
+        };
+        explore_tuned(name, tuning, setup, lists);
+    }
+}
+
+fn explore_tuned(name: &str, tuning: Tuning, setup: Setup, lists: &[&[Step]]) {
+    let mut turnstile = Turnstile::new(tuning);
     let again = std::env::var("INTERLEAVING").ok();
     let mut order: Vec<usize> = match &again {
         Some(order) => order
@@ -65,14 +76,14 @@ fn explore(name: &str, setup: Setup, lists: &[&[Step]]) {
         if let Err(panic) = result {
             let order: String = order.iter().map(usize::to_string).collect();
             eprintln!("{name}: INTERLEAVING={order}, failed after {done} of {steps:?}");
-            eprintln!("before that {:?}", setup.before);
+            eprintln!("before that {:?}, {tuning:?}", setup.before);
             resume_unwind(panic);
         }
         if again.is_some() || !permute(&mut order) {
             break;
         }
     }
-    println!("{name}: {count} interleavings");
+    println!("{name}: {count} interleavings, {tuning:?}");
 }
 
 #[test]

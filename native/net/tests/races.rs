@@ -12,7 +12,7 @@ mod fake;
 
 use fake::race::{AtTheEnd, Random, TIME, watchdog};
 use fake::{Handle, Message, Process, Rig, active, bytes, flag, int, packet, tag};
-use net::{Call, Failure, Family, Reply, Sent};
+use net::{Call, Failure, Family, Reply, Sent, Tuning};
 use proto::{Active, ActiveRequest, PacketType};
 use socket2::Socket;
 use std::io::{Read, Write};
@@ -267,8 +267,16 @@ fn read_numbered(mut socket: &Socket, pause: Duration) -> Vec<u32> {
 }
 
 fn play(family: Family, ending: Ending, seed: u64) {
-    let rig = Rig::new();
     let mut random = Random::new(seed);
+    let default = Tuning::default();
+    let rig = Rig::tuned(Tuning {
+        // From the first event on, or as by default.
+        stay_after: default
+            .stay_after
+            .filter(|_| random.below(2) == 0)
+            .or(Some(0)),
+        ..default
+    });
     let actors: Vec<Process> = (0..ACTORS).map(|_| Process::spawn()).collect();
     let gentle = ending == Ending::Gentle;
     // A reader that is slow makes senders wait.

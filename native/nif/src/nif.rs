@@ -383,11 +383,13 @@ fn watch_pollers(env: Env<'_>) -> NifResult<Vec<i32>> {
 
 /// The rules of the pollers that start from now on.
 #[rustler::nif]
-fn tune(spin: bool, gather: bool, adaptive_reads: bool) -> NifResult<Atom> {
+fn tune(spin: bool, gather: bool, adaptive_reads: bool, stay: bool) -> NifResult<Atom> {
+    let default = Tuning::default();
     APPLICATION.tune(Tuning {
         spin,
         gather,
         adaptive_reads,
+        stay_after: default.stay_after.filter(|_| stay),
     });
     Ok(atoms::ok())
 }

@@ -7,20 +7,31 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+/// How often a watched socket wakes the poller up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// Once, at the first event.
+    #[default]
+    Once,
+    /// For as long as there is something.
+    Level,
+    /// For each arrival. What was there before counts as one.
+    Edge,
+}
+
 /// What the poller shall wake up for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Interest {
     pub(crate) read: bool,
     pub(crate) write: bool,
-    /// Not for one event, but for as long as the socket is readable.
-    pub(crate) steady: bool,
+    pub(crate) trigger: Trigger,
 }
 
 impl Interest {
     pub(crate) const NONE: Interest = Interest {
         read: false,
         write: false,
-        steady: false,
+        trigger: Trigger::Once,
     };
 
     pub(crate) fn is_none(self) -> bool {
@@ -60,10 +71,10 @@ pub(crate) fn arm(
     interest: Interest,
     known: bool,
 ) -> io::Result<()> {
-    let mut flags = if interest.steady {
-        0
-    } else {
-        libc::EPOLLONESHOT
+    let mut flags = match interest.trigger {
+        Trigger::Once => libc::EPOLLONESHOT,
+        Trigger::Level => 0,
+        Trigger::Edge => libc::EPOLLET,
     };
     if interest.read {
         flags |= libc::EPOLLIN | libc::EPOLLRDHUP;
@@ -105,7 +116,7 @@ pub(crate) fn events_now<const N: usize>(epoll: RawFd) -> impl Iterator<Item = (
         let ready = Interest {
             read: ended || is(libc::EPOLLIN),
             write: ended || is(libc::EPOLLOUT),
-            steady: false,
+            trigger: Trigger::Once,
         };
         (event.u64, ready)
     })

@@ -42,11 +42,8 @@ pub(crate) struct Turnstile {
 }
 
 impl Turnstile {
-    pub(crate) fn new() -> Turnstile {
-        // Nobody but the poller may handle its events.
-        let rig = Rig::tuned(Tuning {
-            ..Tuning::default()
-        });
+    pub(crate) fn new(tuning: Tuning) -> Turnstile {
+        let rig = Rig::tuned(tuning);
         let (mut here, mut next) = (Wing::new(&rig), Wing::new(&rig));
         here.be_next();
         here.gate.await_arrival();
