@@ -6,7 +6,7 @@
 //! not its own. What is copied is the order of the atomic operations, of arming and of taking
 //! events. Whoever changes that there changes it here.
 
-use gen_tcp_rs_loom::{Epoll, WAKER};
+use gen_tcp_rs_loom::{Epoll, Found, WAKER};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread::{self, JoinHandle, Thread};
@@ -44,7 +44,7 @@ impl Poller {
     /// A recv, or a re-arm, up to the wait: true if it has got something.
     fn call(&self, socket: usize) -> bool {
         let mut state = self.sockets[socket].state.lock().unwrap();
-        if self.epoll.read(socket) {
+        if self.epoll.read(socket) == Found::Bytes {
             state.1 += 1;
             return true;
         }
@@ -64,7 +64,7 @@ impl Poller {
         }
         let mut state = self.sockets[event].state.lock().unwrap();
         state.0 = false;
-        if self.epoll.read(event) {
+        if self.epoll.read(event) == Found::Bytes {
             state.1 += 1;
         } else {
             // It was read meanwhile, and the socket waits for more.
