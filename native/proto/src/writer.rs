@@ -170,6 +170,10 @@ impl<K: AsRef<[u8]>> Writer<K> {
         if let Some(Chunk::Copied(tail)) = chunks.back_mut()
             && tail.len().saturating_add(bytes.len()) <= GATHER_UP_TO
         {
+            if tail.len().saturating_add(bytes.len()) > tail.capacity() {
+                // Growing step by step copies a burst as often as it doubles.
+                tail.reserve_exact(GATHER_UP_TO.saturating_sub(tail.len()));
+            }
             tail.extend_from_slice(bytes);
             return;
         }
