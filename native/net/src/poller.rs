@@ -1,8 +1,7 @@
 //! Waiting for readiness, and the table of open sockets.
 //!
-//! A socket is armed for one event at a time, by whichever thread finds that it has to
-//! wait; one whose owner takes whatever comes stays armed. The event is handled under the
-//! socket's lock. A token is never used again, so an event that was in flight while its
+//! A socket is armed by whichever thread finds that it has to wait, for one event or for
+//! longer (`watch.rs`). The event is handled under the socket's lock. A token is never used again, so an event that was in flight while its
 //! socket closed finds nobody.
 //!
 //! The poller's own thread waits for events, unless somebody else has taken that over: a
@@ -197,7 +196,7 @@ impl<H: Host> Poller<H> {
         }
     }
 
-    /// Arms `fd`, for one event unless the interest is steady.
+    /// Arms `fd`.
     ///
     /// **Errors:** the kernel has no room for another watch.
     pub(crate) fn arm(

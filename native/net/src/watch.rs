@@ -58,7 +58,7 @@ impl Watch {
     /// Whether the kernel tells all that `interest` asks for.
     pub(crate) fn serves(&self, interest: Interest) -> bool {
         // Of what lay there before the last read a registration for arrivals says nothing.
-        let tells_all = self.armed.trigger != Trigger::Edge || self.is_dry || !interest.read;
+        let tells_all = self.armed.trigger != Trigger::Edge || self.is_dry;
         self.armed.covers(interest) && tells_all
     }
 

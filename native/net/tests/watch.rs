@@ -64,29 +64,38 @@ fn rig(stay: bool) -> Rig {
     })
 }
 
+/// A line that comes when it has been asked for.
+fn get_line(way: Way, owner: &Process, socket: &Handle, peer: &mut Peer) {
+    let tag = way.ask(owner, socket);
+    peer.write(b"line\n");
+    assert_eq!(way.answer(owner, socket, tag).unwrap(), b"line\n");
+}
+
 /// A socket whose owner has asked for lines and got them, again and again.
 fn regular(rig: &Rig, owner: &Process, way: Way) -> (Handle, Peer) {
     let (socket, mut peer) = rig.tcp(owner, &[packet(PacketType::Line)]);
     for _ in 0..REGULARLY {
-        let tag = way.ask(owner, &socket);
-        peer.write(b"line\n");
-        assert_eq!(way.answer(owner, &socket, tag).unwrap(), b"line\n");
+        get_line(way, owner, &socket, &mut peer);
     }
     (socket, peer)
 }
 
+/// The kernel's registrations, a line each. **Source** proc_pid_fdinfo(5).
+fn registrations(rig: &Rig) -> Vec<String> {
+    let table = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", rig.poller.fd())).unwrap();
+    let lines = table.lines().filter(|line| line.starts_with("tfd:"));
+    lines.map(str::to_owned).collect()
+}
+
 /// What the kernel watches the socket for: flags of epoll, 0 if for nothing.
-///
-/// **Source** proc_pid_fdinfo(5).
 fn watched(rig: &Rig, socket: &Handle) -> i32 {
     const WHAT: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLET | libc::EPOLLONESHOT) as u32;
     const FOR_SOMETHING: u32 = (libc::EPOLLIN | libc::EPOLLOUT) as u32;
-    let epoll = rig.poller.fd();
-    let table = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).unwrap();
     let fd = socket.fd().unwrap().to_string();
-    let events = table.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        let is_mine = words.next() == Some("tfd:") && words.next() == Some(&fd);
+    let lines = registrations(rig);
+    let events = lines.iter().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let is_mine = words.next() == Some(&fd);
         words.nth(1).filter(|_| is_mine)
     });
     let events = u32::from_str_radix(events.unwrap_or("0"), 16).unwrap() & WHAT;
@@ -222,9 +231,7 @@ fn room_for_output_is_seen() {
         assert_eq!(way.answer(&owner, &socket, tag).unwrap(), b"line\n");
         assert!(peer.read(much.len()) == much);
         for _ in 0..REGULARLY {
-            let tag = way.ask(&owner, &socket);
-            peer.write(b"line\n");
-            assert_eq!(way.answer(&owner, &socket, tag).unwrap(), b"line\n");
+            get_line(way, &owner, &socket, &mut peer);
         }
     }
 }
@@ -234,14 +241,7 @@ fn room_for_output_is_seen() {
 fn a_registration_that_stays_ends_with_the_socket() {
     let rig = rig(true);
     let owner = Process::spawn();
-    let registered = || {
-        let path = format!("/proc/self/fdinfo/{}", rig.poller.fd());
-        let table = std::fs::read_to_string(path).unwrap();
-        table
-            .lines()
-            .filter(|line| line.starts_with("tfd:"))
-            .count()
-    };
+    let registered = || registrations(&rig).len();
     let before = registered();
     for way in WAYS {
         let (socket, _peer) = regular(&rig, &owner, way);

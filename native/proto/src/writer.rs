@@ -168,9 +168,10 @@ impl<K: AsRef<[u8]>> Writer<K> {
         self.queued = self.queued.saturating_add(bytes.len());
         let chunks = &mut self.queue.get_or_insert_default().chunks;
         if let Some(Chunk::Copied(tail)) = chunks.back_mut()
-            && tail.len().saturating_add(bytes.len()) <= GATHER_UP_TO
+            && let len = tail.len().saturating_add(bytes.len())
+            && len <= GATHER_UP_TO
         {
-            if tail.len().saturating_add(bytes.len()) > tail.capacity() {
+            if len > tail.capacity() {
                 // Growing step by step copies a burst as often as it doubles.
                 tail.reserve_exact(GATHER_UP_TO.saturating_sub(tail.len()));
             }
